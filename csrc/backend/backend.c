@@ -1,0 +1,108 @@
+/* backend.c: choosing a backend, and the bookkeeping that all of them share. */
+#include "backend.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend_impl.h"
+#include "base/pool.h"
+#include "cpu/cpu_features.h"
+
+static kp_status choose(const kp_backend_ops **ops, int *index, const char *device, kp_err *err) {
+    *index = 0;
+    if (!strcmp(device, "cpu")) {
+        *ops = &kp_backend_cpu;
+        return KP_OK;
+    }
+    if (!strncmp(device, "cuda", 4)) {
+        char *end = NULL;
+        if (device[4] == ':') *index = (int)strtol(device + 5, &end, 10);
+        if (device[4] && (device[4] != ':' || end == device + 5 || *end || *index < 0))
+            return kp_fail(err, KP_BAD_CONFIG, "device: '%s' is not auto, cpu, cuda or cuda:N", device);
+#ifdef KAPPA_HAVE_CUDA
+        *ops = &kp_backend_cuda;
+        return KP_OK;
+#else
+        return kp_fail(err, KP_DEVICE,
+                       "device %s: this build has no CUDA backend; use device=cpu", device);
+#endif
+    }
+    return kp_fail(err, KP_BAD_CONFIG, "device: '%s' is not auto, cpu, cuda or cuda:N", device);
+}
+
+kp_status kp_backend_open(kp_backend **backend, const char *device, int n_threads, kp_err *err) {
+    *backend = NULL;
+    kp_backend *b = calloc(1, sizeof *b);
+    if (!b) return kp_fail(err, KP_BAD_CONFIG, "out of host memory");
+    b->n_threads = n_threads > 0 ? n_threads : kp_cpus_allowed();
+
+    int index = 0;
+    kp_status st = KP_OK;
+    if (!strcmp(device, "auto")) {
+#ifdef KAPPA_HAVE_CUDA
+        b->ops = &kp_backend_cuda;
+        if (b->ops->open(&b->impl, 0, b->n_threads, NULL)) b->ops = NULL;
+#endif
+        if (!b->ops) device = "cpu";
+    }
+    if (!b->ops) {
+        st = choose(&b->ops, &index, device, err);
+        if (!st) st = b->ops->open(&b->impl, index, b->n_threads, err);
+        if (st) {
+            free(b);
+            return st;
+        }
+    }
+    if (b->ops->kind == KP_CPU)
+        snprintf(b->description, sizeof b->description, "cpu, %d thread%s, %s", b->n_threads,
+                 b->n_threads == 1 ? "" : "s", kp_isa_name(kp_isa()));
+    else
+        snprintf(b->description, sizeof b->description, "%s:%d", b->ops->name, index);
+    *backend = b;
+    return KP_OK;
+}
+
+void kp_backend_close(kp_backend *b) {
+    if (!b) return;
+    for (int i = 0; i < b->n_memory; i++) b->ops->release(b->impl, b->memory[i]);
+    free(b->memory);
+    b->ops->close(b->impl);
+    free(b);
+}
+
+kp_device_kind kp_backend_kind(const kp_backend *b) { return b->ops->kind; }
+const char *kp_backend_describe(const kp_backend *b) { return b->description; }
+int kp_backend_n_threads(const kp_backend *b) { return b->n_threads; }
+
+kp_status kp_backend_alloc(kp_backend *b, void **memory, size_t bytes, const char *what, kp_err *err) {
+    *memory = NULL;
+    if (b->n_memory == b->capacity) {
+        int capacity = b->capacity ? 2 * b->capacity : 64;
+        void **list = realloc(b->memory, (size_t)capacity * sizeof *list);
+        if (!list) return kp_fail(err, KP_BAD_CONFIG, "out of host memory for %s", what);
+        b->memory = list;
+        b->capacity = capacity;
+    }
+    kp_status st = b->ops->alloc(b->impl, memory, bytes, what, err);
+    if (!st) b->memory[b->n_memory++] = *memory;
+    return st;
+}
+
+void kp_backend_release(kp_backend *b, void *memory) {
+    if (!memory) return;
+    for (int i = 0; i < b->n_memory; i++)
+        if (b->memory[i] == memory) {
+            b->memory[i] = b->memory[--b->n_memory];
+            b->ops->release(b->impl, memory);
+            return;
+        }
+}
+
+kp_status kp_backend_upload(kp_backend *b, void *to, const void *from, size_t bytes, kp_err *err) {
+    return b->ops->upload(b->impl, to, from, bytes, err);
+}
+kp_status kp_backend_download(kp_backend *b, void *to, const void *from, size_t bytes, kp_err *err) {
+    return b->ops->download(b->impl, to, from, bytes, err);
+}
+kp_status kp_backend_sync(kp_backend *b, kp_err *err) { return b->ops->sync(b->impl, err); }

@@ -1,0 +1,61 @@
+/* backend.h: where a population lives and computes. The engine knows a backend by this table.
+ *
+ *     kp_backend *be = NULL;
+ *     st = kp_backend_open(&be, "auto", 0, &err);
+ *     float *theta = NULL;
+ *     if (!st) st = kp_backend_alloc(be, (void **)&theta, bytes, "weights", &err);
+ *     ...
+ *     kp_backend_close(be);         frees what it allocated */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#include "program.h"
+
+typedef enum { KP_CPU, KP_CUDA } kp_device_kind;
+
+/* One row for each backend. All functions are called from one thread. */
+typedef struct {
+    kp_device_kind kind;
+    const char *name; /* "cpu", "cuda" */
+
+    /* KP_DEVICE, with what to do, where the device or its libraries are missing or too old. */
+    kp_status (*open)(void **impl, int device, int n_threads, kp_err *err);
+    void (*close)(void *impl);
+
+    /* Zeroed, 64-byte aligned. KP_BAD_CONFIG says what was asked, what was free, which setting lowers it. */
+    kp_status (*alloc)(void *impl, void **memory, size_t bytes, const char *what, kp_err *err);
+    void (*release)(void *impl, void *memory);
+
+    kp_status (*upload)(void *impl, void *to, const void *from_host, size_t bytes, kp_err *err);
+    kp_status (*download)(void *impl, void *to_host, const void *from, size_t bytes, kp_err *err);
+    kp_status (*sync)(void *impl, kp_err *err);
+
+    /* plan: from the sealed list of operations to whatever run needs (scratch, a graph). */
+    kp_status (*plan)(void *impl, kp_program *program, kp_err *err);
+    kp_status (*run)(void *impl, kp_program *program, const uint8_t *active, kp_err *err);
+    void (*unplan)(void *impl, kp_program *program);
+} kp_backend_ops;
+
+/* device: "auto" (CUDA where one works, else the CPU), "cpu", "cuda" or "cuda:N".
+ * n_threads: CPU threads, 0 for as many as the process may use. */
+kp_status kp_backend_open(kp_backend **backend, const char *device, int n_threads, kp_err *err);
+void kp_backend_close(kp_backend *backend);
+
+kp_device_kind kp_backend_kind(const kp_backend *backend);
+const char *kp_backend_describe(const kp_backend *backend); /* "cpu, 2 threads, AVX2" */
+int kp_backend_n_threads(const kp_backend *backend);
+
+kp_status kp_backend_alloc(kp_backend *backend, void **memory, size_t bytes, const char *what,
+                           kp_err *err);
+void kp_backend_release(kp_backend *backend, void *memory); /* NULL is fine */
+kp_status kp_backend_upload(kp_backend *backend, void *to, const void *from_host, size_t bytes,
+                            kp_err *err);
+kp_status kp_backend_download(kp_backend *backend, void *to_host, const void *from, size_t bytes,
+                              kp_err *err);
+kp_status kp_backend_sync(kp_backend *backend, kp_err *err);
+
+extern const kp_backend_ops kp_backend_cpu;
+#ifdef KAPPA_HAVE_CUDA
+extern const kp_backend_ops kp_backend_cuda;
+#endif

@@ -1,0 +1,164 @@
+/* cpu.c: runs programs on the pool's threads.
+ *
+ * Two ways, the same bits. Members over threads (each thread takes whole members, their activations
+ * stay in its cache) where members fill the threads evenly; else slices over threads, with a barrier
+ * after each step. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "backend/backend_impl.h"
+#include "backend/program_impl.h"
+#include "base/pool.h"
+
+enum { HUGE_PAGE = 2 << 20 };
+
+typedef struct {
+    kp_pool *pool;
+} cpu;
+
+typedef struct {
+    char *scratch; /* [threads][scratch_bytes] */
+    size_t scratch_bytes;
+} cpu_plan;
+
+static kp_status cpu_open(void **impl, int device, int n_threads, kp_err *err) {
+    (void)device;
+    cpu *c = calloc(1, sizeof *c);
+    if (!c) return kp_fail(err, KP_BAD_CONFIG, "out of host memory");
+    kp_status st = kp_pool_open(&c->pool, n_threads, err);
+    if (st) free(c), c = NULL;
+    *impl = c;
+    return st;
+}
+
+static void cpu_close(void *impl) {
+    cpu *c = impl;
+    kp_pool_close(c->pool);
+    free(c);
+}
+
+static kp_status cpu_alloc(void *impl, void **memory, size_t bytes, const char *what, kp_err *err) {
+    (void)impl;
+    size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
+    size_t rounded = (bytes + align - 1) / align * align;
+    void *p = aligned_alloc(align, rounded ? rounded : align);
+    if (!p)
+        return kp_fail(err, KP_BAD_CONFIG, "%s: %.1f MB of host memory asked for, not available", what,
+                       (double)bytes * 1e-6);
+    if (align == HUGE_PAGE) madvise(p, rounded, MADV_HUGEPAGE);
+    memset(p, 0, rounded ? rounded : align);
+    *memory = p;
+    return KP_OK;
+}
+
+static void cpu_release(void *impl, void *memory) {
+    (void)impl;
+    free(memory);
+}
+
+static kp_status copy(void *impl, void *to, const void *from, size_t bytes, kp_err *err) {
+    (void)impl, (void)err;
+    memcpy(to, from, bytes);
+    return KP_OK;
+}
+
+static kp_status cpu_sync(void *impl, kp_err *err) {
+    (void)impl, (void)err;
+    return KP_OK;
+}
+
+static kp_status cpu_plan_program(void *impl, kp_program *p, kp_err *err) {
+    cpu *c = impl;
+    cpu_plan *plan = calloc(1, sizeof *plan);
+    if (!plan) return kp_fail(err, KP_BAD_CONFIG, "program %s: out of host memory", p->name);
+    for (int i = 0; i < p->n_steps; i++) {
+        const kp_op *op = p->steps[i].op;
+        size_t bytes = op->scratch_bytes ? op->scratch_bytes(p->steps[i].args) : 0;
+        if (bytes > plan->scratch_bytes) plan->scratch_bytes = bytes;
+    }
+    plan->scratch_bytes = (plan->scratch_bytes + 127) / 64 * 64; /* a line apart: no false sharing */
+    void *scratch = NULL;
+    kp_status st = cpu_alloc(impl, &scratch, plan->scratch_bytes * (size_t)kp_pool_n_threads(c->pool),
+                             "scratch", err);
+    plan->scratch = scratch;
+    if (st) free(plan), plan = NULL;
+    p->plan = plan;
+    return st;
+}
+
+static void cpu_unplan(void *impl, kp_program *p) {
+    (void)impl;
+    cpu_plan *plan = p->plan;
+    free(plan->scratch);
+    free(plan);
+    p->plan = NULL;
+}
+
+typedef struct {
+    kp_pool *pool;
+    const kp_program *program;
+    const uint8_t *active;
+} job;
+
+static int is_active(const job *j, int member) { return !j->active || j->active[member]; }
+
+static void members_over_threads(void *context, int thread) {
+    job *j = context;
+    const kp_program *p = j->program;
+    const cpu_plan *plan = p->plan;
+    void *scratch = plan->scratch + plan->scratch_bytes * (size_t)thread;
+    for (int member = thread; member < p->P; member += kp_pool_n_threads(j->pool)) {
+        if (!is_active(j, member)) continue;
+        for (int i = 0; i < p->n_steps; i++) {
+            const kp_step *s = &p->steps[i];
+            for (int slice = 0; slice < s->n_slices; slice++)
+                s->op->cpu(s->args, member, slice, scratch);
+        }
+    }
+}
+
+static void slices_over_threads(void *context, int thread) {
+    job *j = context;
+    const kp_program *p = j->program;
+    const cpu_plan *plan = p->plan;
+    void *scratch = plan->scratch + plan->scratch_bytes * (size_t)thread;
+    int T = kp_pool_n_threads(j->pool);
+    for (int i = 0; i < p->n_steps; i++) {
+        const kp_step *s = &p->steps[i];
+        int64_t begin, end;
+        kp_slice_range((int64_t)p->P * s->n_slices, T, thread, &begin, &end);
+        for (int64_t k = begin; k < end; k++) {
+            int member = (int)(k / s->n_slices);
+            if (is_active(j, member)) s->op->cpu(s->args, member, (int)(k % s->n_slices), scratch);
+        }
+        kp_pool_barrier(j->pool);
+    }
+}
+
+static kp_status cpu_run(void *impl, kp_program *p, const uint8_t *active, kp_err *err) {
+    (void)err;
+    cpu *c = impl;
+    job j = { c->pool, p, active };
+    int T = kp_pool_n_threads(c->pool);
+    int even = p->P % T == 0 || p->P >= 4 * T;
+    kp_pool_run(c->pool, even ? members_over_threads : slices_over_threads, &j);
+    return KP_OK;
+}
+
+const kp_backend_ops kp_backend_cpu = {
+    .kind = KP_CPU,
+    .name = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .alloc = cpu_alloc,
+    .release = cpu_release,
+    .upload = copy,
+    .download = copy,
+    .sync = cpu_sync,
+    .plan = cpu_plan_program,
+    .run = cpu_run,
+    .unplan = cpu_unplan,
+};

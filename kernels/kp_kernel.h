@@ -1,0 +1,76 @@
+/* kp_kernel.h: what every operation is made of. Included by the operation's header, from C, CUDA and
+ * the host harness alike.
+ *
+ * An operation is a folder kernels/NAME: NAME.h (the arguments and the element arithmetic), NAME.c
+ * (one slice of one member on the CPU), NAME.cu (the launcher for all members), and one line in
+ * ops.h. NAME.c is compiled once for each vector width and defines, as KP_ISA(kp_op_NAME), one kp_op;
+ * everything else in it is static.
+ *
+ * How a CPU runs it. For each member the operation has n_slices(args) slices, a number fixed by the
+ * shape alone. Any thread may run any slice, in any order, at any time within the step: a slice
+ * writes only what is its own, and never divides a sum. Hence results do not depend on the number of
+ * threads, nor on how many members are trained together. */
+#pragma once
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kappa/status.h"
+
+#define KP_CHUNK 1024 /* floats; every tensor is padded to a multiple with zeros */
+#define KP_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+#ifdef __CUDACC__
+#define KP_HD static __host__ __device__ __forceinline__
+#else
+#define KP_HD static inline __attribute__((always_inline, unused))
+#endif
+
+#ifdef __cplusplus
+#define KP_C extern "C"
+#else
+#define KP_C extern
+#endif
+
+#ifndef KP_ALIGN16
+#define KP_ALIGN16 __attribute__((aligned(16))) /* a struct of hyperparameters loads as float4s */
+#endif
+
+typedef struct CUstream_st *kp_stream; /* cudaStream_t; NULL on the CPU */
+
+typedef struct kp_op {
+    const char *name;
+    size_t args_bytes; /* sizeof(kp_NAME_args); its first field is `int P`, the number of members */
+
+    /* Slices of one member: >= 1, a function of the shape only. */
+    int (*n_slices)(const void *args);
+
+    /* Bytes of private memory that cpu() wants, 64-byte aligned, contents undefined. NULL: none. */
+    size_t (*scratch_bytes)(const void *args);
+
+    /* One slice of one member. Allocates nothing, cannot fail. */
+    void (*cpu)(const void *args, int member, int slice, void *scratch);
+
+    /* Launches the whole operation for all members. NULL where the build has no CUDA. */
+    kp_status (*cuda)(const void *args, kp_stream stream, kp_err *err);
+} kp_op;
+
+/* The name of an operation compiled for this vector width: kp_op_NAME_avx2. */
+#define KP_ISA(name)             KP_ISA_JOIN(name, KP_ISA_SUFFIX)
+#define KP_ISA_JOIN(name, isa)   KP_ISA_PASTE(name, isa)
+#define KP_ISA_PASTE(name, isa)  name##_##isa
+#ifndef KP_ISA_SUFFIX
+#define KP_ISA_SUFFIX generic
+#endif
+
+#ifdef KAPPA_HAVE_CUDA
+#define KP_CUDA_FN(function) (function)
+#else
+#define KP_CUDA_FN(function) NULL
+#endif
+
+/* The half-open range of `total` items that slice `slice` of `n` owns; the parts differ by at most 1. */
+KP_HD void kp_slice_range(int64_t total, int n, int slice, int64_t *begin, int64_t *end) {
+    *begin = total * slice / n;
+    *end = total * (slice + 1) / n;
+}

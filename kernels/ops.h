@@ -1,0 +1,19 @@
+/* ops.h: the table of operations. A new one is one line here and a folder beside. */
+#pragma once
+#include "kp_kernel.h"
+
+#define KP_OPERATIONS(X)                                                                          \
+    X(adam_clip)
+
+enum {
+#define KP_OP_ID(name) KP_OP_##name,
+    KP_OPERATIONS(KP_OP_ID)
+#undef KP_OP_ID
+        KP_N_OPS
+};
+
+/* The operation `id` (KP_OP_adam_clip, ...) for the widest vectors this processor has. */
+const kp_op *kp_op_get(int id);
+
+/* The same for one width, for tests and benchmarks; level as in backend/cpu/cpu_features.h. */
+const kp_op *kp_op_get_isa(int id, int level);
