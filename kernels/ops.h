@@ -3,6 +3,7 @@
 #include "kp_kernel.h"
 
 #define KP_OPERATIONS(X)                                                                          \
+    X(tally_sum)                                                                                  \
     X(adam_clip)
 
 enum {
