@@ -1,4 +1,4 @@
-# flags.cmake: how everything is compiled, and the three functions that add things.
+# flags.cmake: how everything is compiled, and the functions that add things.
 
 include(GNUInstallDirs)
 
@@ -54,4 +54,15 @@ function(kp_add_test name)
         set(test_TIMEOUT 300)
     endif()
     set_tests_properties(${name} PROPERTIES TIMEOUT ${test_TIMEOUT} LABELS "${test_LABELS}")
+endfunction()
+
+# kp_embed(TARGET SYMBOL FILE): the file's bytes, with a 0 after them, as `const unsigned char SYMBOL[]`
+# and its length as `const unsigned SYMBOL_bytes`, so that the program needs no data files at run time.
+function(kp_embed target symbol file)
+    set(out ${CMAKE_CURRENT_BINARY_DIR}/${symbol}.c)
+    cmake_path(ABSOLUTE_PATH file BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+    add_custom_command(OUTPUT ${out} DEPENDS ${file} ${PROJECT_SOURCE_DIR}/cmake/embed.cmake VERBATIM
+        COMMAND ${CMAKE_COMMAND} -DIN=${file} -DOUT=${out} -DSYMBOL=${symbol}
+                -P ${PROJECT_SOURCE_DIR}/cmake/embed.cmake)
+    target_sources(${target} PRIVATE ${out})
 endfunction()

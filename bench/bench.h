@@ -1,0 +1,45 @@
+/* bench.h: benchmarks of `kappa bench`. A benchmark measures ours and, when asked, the peer's in the
+ * same run: ours, peer, ours, ... and reports medians; a figure is a ratio, never a bare time.
+ *
+ * A benchmark is one file and one row of the table in bench.c. */
+#pragma once
+#include "kappa/status.h"
+
+typedef struct {
+    char name[64];       /* "adam_clip 50M" */
+    double ours, peer;   /* in `unit`, higher is better; peer NAN: not measured */
+    const char *unit;    /* "GB/s", "updates/s" */
+    double limit;        /* the bound that binds, in `unit`, measured in the same run; NAN: none */
+    const char *limit_name; /* "read-modify-write bandwidth" */
+    double reach;        /* the ratio ours / peer that the project asks for; NAN: none */
+    int repeats;
+    char note[160];
+} kp_bench_result;
+
+typedef struct {
+    int n_threads;      /* 0: all */
+    int repeats;        /* 0: the benchmark's own choice */
+    int with_peers;
+    const char *python;   /* interpreter with bench/peers/requirements.txt installed */
+    const char *peer_dir; /* the folder bench/peers */
+    void (*emit)(void *context, const kp_bench_result *result);
+    void *context;
+} kp_bench_options;
+
+typedef kp_status (*kp_bench_fn)(const kp_bench_options *options, kp_err *err);
+
+typedef struct {
+    const char *name, *what; /* "adam_clip", one line for `kappa bench --help` */
+    kp_bench_fn run;
+} kp_bench_row;
+
+/* All benchmarks; ends with a row whose name is NULL. */
+extern const kp_bench_row kp_bench_table[];
+
+double kp_bench_now(void);               /* seconds, monotonic */
+double kp_bench_median(double *x, int n); /* sorts x */
+
+/* Runs `python peer_dir/script arguments`, whose last line must be one JSON object with the numbers
+ * named; fills value[i] for name[i]. KP_DEVICE if it fails, with its last words. */
+kp_status kp_bench_peer(const kp_bench_options *options, const char *script, const char *arguments,
+                        int n, const char *const name[], double *value, kp_err *err);
