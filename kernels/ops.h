@@ -4,6 +4,11 @@
 
 #define KP_OPERATIONS(X)                                                                          \
     X(tally_sum)                                                                                  \
+    X(copy)                                                                                       \
+    X(gather_stack)                                                                               \
+    X(td_loss)                                                                                    \
+    X(grad_norm_chunks)                                                                           \
+    X(grad_norm_scale)                                                                            \
     X(adam_clip)
 
 enum {

@@ -1,0 +1,10 @@
+/* copy.h: to = from, for parameter-shaped buffers (the target network's). */
+#pragma once
+#include "kp_kernel.h"
+
+typedef struct {
+    int P;
+    int64_t n;         /* floats of one member */
+    const float *from; /* [P][n] */
+    float *to;         /* [P][n] */
+} kp_copy_args;

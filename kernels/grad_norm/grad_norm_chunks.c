@@ -1,0 +1,39 @@
+/* grad_norm_chunks.c: the sum of squares of each chunk.
+ *
+ * 16 partial sums, element i in sum i % 16, added in order at the end: the same bits at every vector
+ * width. A float's square is exact in double. */
+#include "grad_norm.h"
+
+enum { CHUNKS_A_SLICE = 32, SUMS = 16 };
+
+static int n_slices(const void *args) {
+    const kp_grad_norm_chunks_args *a = args;
+    return (a->n_chunks + CHUNKS_A_SLICE - 1) / CHUNKS_A_SLICE;
+}
+
+static double sum_of_squares(const float *g) {
+    double sum[SUMS] = { 0 };
+    for (int i = 0; i < KP_CHUNK; i += SUMS)
+        for (int k = 0; k < SUMS; k++) sum[k] += (double)g[i + k] * (double)g[i + k];
+    double total = 0;
+    for (int k = 0; k < SUMS; k++) total += sum[k];
+    return total;
+}
+
+static void run(const void *args, int member, int slice, void *scratch) {
+    (void)scratch;
+    const kp_grad_norm_chunks_args *a = args;
+    int end = (slice + 1) * CHUNKS_A_SLICE;
+    if (end > a->n_chunks) end = a->n_chunks;
+    for (int c = slice * CHUNKS_A_SLICE; c < end; c++) {
+        int64_t chunk = (int64_t)member * a->n_chunks + c;
+        a->partial[chunk] = sum_of_squares(a->grad + chunk * KP_CHUNK);
+    }
+}
+
+const kp_op KP_ISA(kp_op_grad_norm_chunks) = {
+    .name = "grad_norm_chunks",
+    .args_bytes = sizeof(kp_grad_norm_chunks_args),
+    .n_slices = n_slices,
+    .cpu = run,
+};
