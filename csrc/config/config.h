@@ -1,0 +1,134 @@
+/* config.h: the configuration of one run (of one member, where a population trains several).
+ *
+ *     st = kp_config_load(&config, &origins, "dqn-dopamine", n_args, args, &err);
+ *     st = kp_config_write(&config, &origins, &text, &err);      config.yaml of the run
+ *     st = kp_config_from_text(&config, &origins, text, "config.yaml", &err);
+ *
+ * Layers, each over the one before: defaults, preset, the file's `base:`, the file, key=value. Every
+ * key is one row of the table in schema.c; a kp_config is plain memory, to be copied at will. */
+#pragma once
+#include <stdint.h>
+
+#include "kappa/status.h"
+#include "optim/clip_bounds.h"
+
+enum { KP_CONFIG_MAX_KEYS = 96, KP_CONFIG_TEXT = 640 };
+
+/* Orders agree with kp_padding, kp_init (nn/net.h), kp_rule (optim/optim.h), kp_td_kind. */
+typedef enum { KP_ALGORITHM_DQN } kp_algorithm;
+typedef enum { KP_INPUT_UNIT, KP_INPUT_RAW } kp_input_scale;
+typedef enum { KP_LOSS_MSE, KP_LOSS_HUBER } kp_loss;
+typedef enum { KP_DECAY_FROM_START, KP_DECAY_FROM_FIRST_UPDATE } kp_decay_from;
+typedef enum { KP_PREPROCESS_DOPAMINE, KP_PREPROCESS_TIANSHOU, KP_PREPROCESS_CLEANRL } kp_preprocessing;
+typedef enum { KP_UNIT_UPDATES, KP_UNIT_AGENT_STEPS } kp_period_unit;
+
+typedef struct {
+    int algorithm;   /* kp_algorithm */
+    char preset[48]; /* the preset below all other layers; "": none */
+    char device[32];
+    int threads;     /* 0: one for each core */
+    uint64_t seed;   /* of the first member */
+    struct { int size; } population; /* members: seed, seed + 1, ... */
+    struct { char dir[512], name[128]; } run; /* dir "": runs/<name>; name "": derived */
+    struct { int64_t agent_steps; double replay_ratio; } train; /* updates per agent step */
+    struct { int init, padding, hidden, input_scale; } net; /* kp_init, kp_padding, -, kp_input_scale */
+    struct { int loss, double_q, n_step; double gamma; int batch; } dqn; /* loss: kp_loss */
+    struct {
+        int rule; /* kp_rule */
+        double lr, beta1, beta2, eps, momentum;
+        int centered;
+        double weight_decay;
+        double grad_norm; /* INFINITY: none */
+        kp_clip_options clip; /* unused names are zeros, so that equal configurations are equal bytes */
+    } optim;
+    struct { double start, end; int64_t decay_agent_steps; int decay_from; } epsilon;
+    struct {
+        char game[64];
+        int count;   /* environments of one member */
+        int workers; /* 0: chosen from the cores */
+        int preprocessing, frame_skip, stack;
+        double sticky;
+        int noop_max, fire_on_reset, life_loss_ends;
+        int64_t max_agent_steps; /* of one game; 0: no cap */
+        int clip_rewards;
+        char python[512], rom_dir[512];
+    } env;
+    struct { int64_t transitions, min_transitions; } buffer; /* of one member */
+    struct { int64_t period; int unit; } target;             /* kp_period_unit */
+    struct { int64_t interval_steps; int episodes; double epsilon; int64_t max_agent_steps; } eval;
+    struct { double interval_seconds; int keep, replay; } checkpoint;
+    struct { int64_t interval_steps; int tensorboard; } log;
+} kp_config;
+
+/* Where each value came from: "default", "preset dqn-paper", "pong.yaml:12", "command line". */
+typedef struct { char text[KP_CONFIG_MAX_KEYS][128]; } kp_origins;
+
+typedef enum { KP_KEY_ENUM, KP_KEY_BOOL, KP_KEY_INT, KP_KEY_INT64, KP_KEY_UINT64, KP_KEY_DOUBLE,
+               KP_KEY_DOUBLE_OR_NONE, /* none: INFINITY */
+               KP_KEY_KAPPA, KP_KEY_STRING } kp_key_type;
+
+typedef struct {
+    const char *key; /* "optim.lr" */
+    kp_key_type type;
+    size_t offset;      /* into kp_config */
+    size_t size_bytes;  /* KP_KEY_STRING: of the array */
+    const char *names;  /* KP_KEY_ENUM: "mse|huber", in the order of its enum */
+    double min, max;    /* numbers; both ends are allowed unless above_min */
+    int above_min;      /* 1: min itself is not allowed */
+    const char *standard; /* the default, as text */
+    const char *unit;   /* "" where there is none */
+    int per_member;     /* 1: members of one population may differ in it */
+    const char *help;   /* one sentence */
+} kp_key;
+
+/* The table, in the order of the reference; kp_key_find gives its index, -1 if there is none. */
+int kp_n_keys(void);
+const kp_key *kp_key_at(int i);
+int kp_key_find(const char *key);
+
+/* The key nearest to a misspelt one; NULL if none is near. */
+const char *kp_key_nearest(const char *key);
+
+/* Embedded presets; text is YAML whose first comment names the implementation it follows. */
+typedef struct { const char *name, *text; } kp_preset;
+int kp_n_presets(void);
+const kp_preset *kp_preset_at(int i);
+
+/* origins may be NULL in every call below. All of them name the file and line, or the command line,
+ * in err; KP_BAD_CONFIG for values, KP_STORAGE where a file cannot be read. */
+
+void kp_config_defaults(kp_config *config, kp_origins *origins);
+
+/* preset_or_file: a preset's name or a path; NULL: defaults. args: "key=value", n of them. Ends with
+ * kp_config_check. */
+kp_status kp_config_load(kp_config *config, kp_origins *origins, const char *preset_or_file, int n,
+                         const char *const *args, kp_err *err);
+
+/* The same from the text of a file; `name` is for messages and for a relative `base:`. */
+kp_status kp_config_from_text(kp_config *config, kp_origins *origins, const char *text,
+                              const char *name, kp_err *err);
+
+/* One value from text, as it would stand in a file: "2", "none", "{hidden: 5, output: 1.5}". The message
+ * begins with `where`, which also becomes the origin. */
+kp_status kp_config_set(kp_config *config, kp_origins *origins, const char *key, const char *value,
+                        const char *where, kp_err *err);
+
+/* text: KP_CONFIG_TEXT bytes; reading it back gives the same value to the bit. */
+void kp_config_get(const kp_config *config, int key, char *text);
+
+/* Rules between keys (min_transitions <= transitions, ...). load and from_text call it. */
+kp_status kp_config_check(const kp_config *config, kp_err *err);
+
+/* 1 if the value of the key is the same in both. */
+int kp_config_same(const kp_config *a, const kp_config *b, int key);
+
+/* Member i of the population that config describes: seed + i, population.size 1. */
+kp_config kp_config_member(const kp_config *config, int i);
+
+/* Each of these allocates *text, yours to free.
+ *   write     YAML, every value with a comment that says where it came from
+ *   explain   the same, with each key's help, unit and range
+ *   reference Markdown table of the schema */
+kp_status kp_config_write(const kp_config *config, const kp_origins *origins, char **text, kp_err *err);
+kp_status kp_config_explain(const kp_config *config, const kp_origins *origins, char **text, kp_err *err);
+kp_status kp_config_reference(char **text, kp_err *err);
