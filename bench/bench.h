@@ -33,6 +33,9 @@ typedef struct {
     kp_bench_fn run;
 } kp_bench_row;
 
+/* The benchmarks. */
+kp_status kp_bench_adam_clip(const kp_bench_options *options, kp_err *err);
+
 /* All benchmarks; ends with a row whose name is NULL. */
 extern const kp_bench_row kp_bench_table[];
 

@@ -1,27 +1,11 @@
 /* adam_clip.c: a slice is a run of chunks; the compiler vectorises inside a chunk. */
-#include "adam_clip.h"
+#include "adam_chunk.h"
 
 enum { CHUNKS_A_SLICE = 16 };
 
 static int n_slices(const void *args) {
     const kp_adam_clip_args *a = args;
     return (a->n_chunks + CHUNKS_A_SLICE - 1) / CHUNKS_A_SLICE;
-}
-
-/* No tail test: Adam and the clip both map the zero padding to zero. */
-static kp_clip_tally update(float *restrict theta, float *restrict m, float *restrict v,
-                            const float *restrict grad, float scale, kp_adam_hyper h, float bound) {
-    uint32_t outside = 0, non_finite = 0;
-    for (int i = 0; i < KP_CHUNK; i++) {
-        float mi = m[i], vi = v[i];
-        float x = kp_adam1(theta[i], grad[i] * scale, &mi, &vi, h);
-        outside += (x > bound) | (x < -bound);
-        non_finite += !(x - x == 0.0f);
-        m[i] = mi;
-        v[i] = vi;
-        theta[i] = kp_clip(x, bound);
-    }
-    return (kp_clip_tally){ outside, non_finite };
 }
 
 static void run(const void *args, int member, int slice, void *scratch) {
@@ -35,7 +19,7 @@ static void run(const void *args, int member, int slice, void *scratch) {
         int64_t chunk = (int64_t)member * a->n_chunks + c, at = chunk * KP_CHUNK;
         float bound = a->bound[(int64_t)member * a->n_tensors + a->tensor[c]];
         a->tally[chunk] =
-            update(a->theta + at, a->m + at, a->v + at, a->grad + at, scale, h, bound);
+            kp_adam_chunk(a->theta + at, a->m + at, a->v + at, a->grad + at, scale, h, bound, 1);
     }
 }
 

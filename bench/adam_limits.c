@@ -1,0 +1,47 @@
+/* adam_limits.c: what the fused update is held against, with its arguments and slices, compiled for
+ * each vector width as the operation is: the same loop without clip and tally, and a loop that moves
+ * the same bytes (three streams read and written, one read) and computes next to nothing. */
+#include "adam_clip/adam_chunk.h"
+
+enum { CHUNKS_A_SLICE = 16 };
+
+static int n_slices(const void *args) {
+    const kp_adam_clip_args *a = args;
+    return (a->n_chunks + CHUNKS_A_SLICE - 1) / CHUNKS_A_SLICE;
+}
+
+static int end_chunk(const kp_adam_clip_args *a, int slice) {
+    int end = (slice + 1) * CHUNKS_A_SLICE;
+    return end < a->n_chunks ? end : a->n_chunks;
+}
+
+static void run_unclipped(const void *args, int member, int slice, void *scratch) {
+    (void)scratch;
+    const kp_adam_clip_args *a = args;
+    kp_adam_hyper h = a->hyper[member];
+    float scale = a->grad_scale ? a->grad_scale[member] : 1.0f;
+    for (int c = slice * CHUNKS_A_SLICE, end = end_chunk(a, slice); c < end; c++) {
+        int64_t at = ((int64_t)member * a->n_chunks + c) * KP_CHUNK;
+        kp_adam_chunk(a->theta + at, a->m + at, a->v + at, a->grad + at, scale, h, INFINITY, 0);
+    }
+}
+
+static void move(float *restrict x, float *restrict m, float *restrict v, const float *restrict g) {
+    for (int i = 0; i < KP_CHUNK; i++) {
+        x[i] = 0.5f * x[i] + g[i];
+        m[i] = 0.5f * m[i] + g[i];
+        v[i] = 0.5f * v[i] + g[i];
+    }
+}
+
+static void run_moves(const void *args, int member, int slice, void *scratch) {
+    (void)scratch;
+    const kp_adam_clip_args *a = args;
+    for (int c = slice * CHUNKS_A_SLICE, end = end_chunk(a, slice); c < end; c++) {
+        int64_t at = ((int64_t)member * a->n_chunks + c) * KP_CHUNK;
+        move(a->theta + at, a->m + at, a->v + at, a->grad + at);
+    }
+}
+
+const kp_op KP_ISA(kp_bench_unclipped) = { "adam", sizeof(kp_adam_clip_args), n_slices, NULL, run_unclipped, NULL };
+const kp_op KP_ISA(kp_bench_moves) = { "moves", sizeof(kp_adam_clip_args), n_slices, NULL, run_moves, NULL };
