@@ -3,24 +3,18 @@
  * the same bytes (three streams read and written, one read) and computes next to nothing. */
 #include "adam_clip/adam_chunk.h"
 
-enum { CHUNKS_A_SLICE = 16 };
+#include "chunks.h"
 
-static int n_slices(const void *args) {
-    const kp_adam_clip_args *a = args;
-    return (a->n_chunks + CHUNKS_A_SLICE - 1) / CHUNKS_A_SLICE;
-}
-
-static int end_chunk(const kp_adam_clip_args *a, int slice) {
-    int end = (slice + 1) * CHUNKS_A_SLICE;
-    return end < a->n_chunks ? end : a->n_chunks;
-}
+static int n_slices(const void *args) { return kp_chunk_slices(((const kp_adam_clip_args *)args)->n_chunks); }
 
 static void run_unclipped(const void *args, int member, int slice, void *scratch) {
     (void)scratch;
     const kp_adam_clip_args *a = args;
     kp_adam_hyper h = a->hyper[member];
     float scale = a->grad_scale ? a->grad_scale[member] : 1.0f;
-    for (int c = slice * CHUNKS_A_SLICE, end = end_chunk(a, slice); c < end; c++) {
+    int begin, end;
+    kp_chunk_range(a->n_chunks, slice, &begin, &end);
+    for (int c = begin; c < end; c++) {
         int64_t at = ((int64_t)member * a->n_chunks + c) * KP_CHUNK;
         kp_adam_chunk(a->theta + at, a->m + at, a->v + at, a->grad + at, scale, h, INFINITY, 0);
     }
@@ -37,7 +31,9 @@ static void move(float *restrict x, float *restrict m, float *restrict v, const 
 static void run_moves(const void *args, int member, int slice, void *scratch) {
     (void)scratch;
     const kp_adam_clip_args *a = args;
-    for (int c = slice * CHUNKS_A_SLICE, end = end_chunk(a, slice); c < end; c++) {
+    int begin, end;
+    kp_chunk_range(a->n_chunks, slice, &begin, &end);
+    for (int c = begin; c < end; c++) {
         int64_t at = ((int64_t)member * a->n_chunks + c) * KP_CHUNK;
         move(a->theta + at, a->m + at, a->v + at, a->grad + at);
     }

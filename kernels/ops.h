@@ -9,7 +9,9 @@
     X(td_loss)                                                                                    \
     X(grad_norm_chunks)                                                                           \
     X(grad_norm_scale)                                                                            \
-    X(adam_clip)
+    X(adam_clip)                                                                                  \
+    X(sgd_clip)                                                                                   \
+    X(rmsprop_clip)
 
 enum {
 #define KP_OP_ID(name) KP_OP_##name,

@@ -6,6 +6,8 @@
 
 #include "adam_clip/adam_clip.h"
 #include "grad_norm/grad_norm.h"
+#include "rmsprop_clip/rmsprop_clip.h"
+#include "sgd_clip/sgd_clip.h"
 
 enum { MAX_MOMENTS = 3, MAX_HYPER_BYTES = 64 };
 
@@ -74,9 +76,48 @@ static kp_status add_adam(kp_optim *o, kp_program *program, kp_err *err) {
                   .tally = o->tally);
 }
 
+static void fill_sgd(const kp_optim_member *m, int64_t step, void *hyper) {
+    (void)step;
+    *(kp_sgd_hyper *)hyper = (kp_sgd_hyper){
+        .step_size = (float)m->lr,
+        .momentum = (float)m->momentum,
+        .weight_decay = (float)m->weight_decay,
+    };
+}
+
+static kp_status add_sgd(kp_optim *o, kp_program *program, kp_err *err) {
+    const kp_layout *l = o->layout;
+    return KP_ADD(program, err, sgd_clip, .P = o->P, .n_chunks = l->n_chunks, .n_tensors = l->n_tensors,
+                  .theta = o->theta, .u = o->moment[0], .grad = o->grad, .tensor = o->chunk_tensor,
+                  .bound = o->bound, .grad_scale = o->limits_norm ? o->grad_scale : NULL,
+                  .hyper = o->hyper, .tally = o->tally);
+}
+
+static void fill_rmsprop(const kp_optim_member *m, int64_t step, void *hyper) {
+    (void)step;
+    *(kp_rmsprop_hyper *)hyper = (kp_rmsprop_hyper){
+        .beta = (float)m->beta2,
+        .one_minus_beta = (float)(1.0 - m->beta2),
+        .eps = (float)m->eps,
+        .step_size = (float)m->lr,
+        .weight_decay = (float)m->weight_decay,
+    };
+}
+
+static kp_status add_rmsprop(kp_optim *o, kp_program *program, kp_err *err) {
+    const kp_layout *l = o->layout;
+    return KP_ADD(program, err, rmsprop_clip, .P = o->P, .n_chunks = l->n_chunks, .n_tensors = l->n_tensors,
+                  .theta = o->theta, .v = o->moment[0], .mean = o->moment[1], .grad = o->grad,
+                  .tensor = o->chunk_tensor, .bound = o->bound,
+                  .grad_scale = o->limits_norm ? o->grad_scale : NULL, .hyper = o->hyper,
+                  .tally = o->tally);
+}
+
 static const rule rules[KP_N_RULES] = {
     [KP_RULE_ADAM] = { "adam", { "m", "v" }, sizeof(kp_adam_hyper), fill_adam, add_adam },
     [KP_RULE_ADAMW] = { "adamw", { "m", "v" }, sizeof(kp_adam_hyper), fill_adamw, add_adam },
+    [KP_RULE_SGD] = { "sgd", { "u" }, sizeof(kp_sgd_hyper), fill_sgd, add_sgd },
+    [KP_RULE_RMSPROP] = { "rmsprop", { "v", "mean" }, sizeof(kp_rmsprop_hyper), fill_rmsprop, add_rmsprop },
 };
 
 /* ---- life ------------------------------------------------------------------------------------- */
@@ -139,6 +180,7 @@ kp_status kp_optim_open(kp_optim **out, kp_backend *backend, const kp_layout *la
     memcpy(o->member, options->member, (size_t)P * sizeof *o->member);
     for (int p = 0; p < P; p++) o->limits_norm |= isfinite(o->member[p].grad_norm);
     while (o->n_moments < MAX_MOMENTS && o->rule->moments[o->n_moments]) o->n_moments++;
+    if (options->rule == KP_RULE_RMSPROP && !o->centered) o->n_moments = 1; /* no mean */
     kp_status st = alloc_all(o, err);
     if (!st) st = upload_constants(o, err);
     if (st) {

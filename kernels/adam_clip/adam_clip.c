@@ -1,21 +1,18 @@
 /* adam_clip.c: a slice is a run of chunks; the compiler vectorises inside a chunk. */
 #include "adam_chunk.h"
 
-enum { CHUNKS_A_SLICE = 16 };
+#include "chunks.h"
 
-static int n_slices(const void *args) {
-    const kp_adam_clip_args *a = args;
-    return (a->n_chunks + CHUNKS_A_SLICE - 1) / CHUNKS_A_SLICE;
-}
+static int n_slices(const void *args) { return kp_chunk_slices(((const kp_adam_clip_args *)args)->n_chunks); }
 
 static void run(const void *args, int member, int slice, void *scratch) {
     (void)scratch;
     const kp_adam_clip_args *a = args;
     kp_adam_hyper h = a->hyper[member];
     float scale = a->grad_scale ? a->grad_scale[member] : 1.0f;
-    int end = (slice + 1) * CHUNKS_A_SLICE;
-    if (end > a->n_chunks) end = a->n_chunks;
-    for (int c = slice * CHUNKS_A_SLICE; c < end; c++) {
+    int begin, end;
+    kp_chunk_range(a->n_chunks, slice, &begin, &end);
+    for (int c = begin; c < end; c++) {
         int64_t chunk = (int64_t)member * a->n_chunks + c, at = chunk * KP_CHUNK;
         float bound = a->bound[(int64_t)member * a->n_tensors + a->tensor[c]];
         a->tally[chunk] =

@@ -4,11 +4,12 @@
  * width. A float's square is exact in double. */
 #include "grad_norm.h"
 
-enum { CHUNKS_A_SLICE = 32, SUMS = 16 };
+#include "chunks.h"
+
+enum { SUMS = 16 };
 
 static int n_slices(const void *args) {
-    const kp_grad_norm_chunks_args *a = args;
-    return (a->n_chunks + CHUNKS_A_SLICE - 1) / CHUNKS_A_SLICE;
+    return kp_chunk_slices(((const kp_grad_norm_chunks_args *)args)->n_chunks);
 }
 
 static double sum_of_squares(const float *g) {
@@ -23,9 +24,9 @@ static double sum_of_squares(const float *g) {
 static void run(const void *args, int member, int slice, void *scratch) {
     (void)scratch;
     const kp_grad_norm_chunks_args *a = args;
-    int end = (slice + 1) * CHUNKS_A_SLICE;
-    if (end > a->n_chunks) end = a->n_chunks;
-    for (int c = slice * CHUNKS_A_SLICE; c < end; c++) {
+    int begin, end;
+    kp_chunk_range(a->n_chunks, slice, &begin, &end);
+    for (int c = begin; c < end; c++) {
         int64_t chunk = (int64_t)member * a->n_chunks + c;
         a->partial[chunk] = sum_of_squares(a->grad + chunk * KP_CHUNK);
     }

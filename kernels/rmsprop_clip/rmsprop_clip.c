@@ -1,0 +1,58 @@
+/* rmsprop_clip.c: a slice is a run of chunks; the compiler vectorises inside a chunk. */
+#include "rmsprop_clip.h"
+
+#include "chunks.h"
+
+static int n_slices(const void *args) {
+    return kp_chunk_slices(((const kp_rmsprop_clip_args *)args)->n_chunks);
+}
+
+/* No tail test: the rule and the clip map the zero padding to zero. */
+static kp_clip_tally update(float *restrict theta, float *restrict v, const float *restrict grad,
+                            float scale, kp_rmsprop_hyper h, float bound) {
+    uint32_t outside = 0, non_finite = 0;
+    for (int i = 0; i < KP_CHUNK; i++) {
+        float vi = v[i];
+        float x = kp_rmsprop1(theta[i], grad[i] * scale, &vi, h);
+        v[i] = vi;
+        theta[i] = kp_clip_count(x, bound, &outside, &non_finite);
+    }
+    return (kp_clip_tally){ outside, non_finite };
+}
+
+static kp_clip_tally update_centered(float *restrict theta, float *restrict v, float *restrict mean,
+                                     const float *restrict grad, float scale, kp_rmsprop_hyper h,
+                                     float bound) {
+    uint32_t outside = 0, non_finite = 0;
+    for (int i = 0; i < KP_CHUNK; i++) {
+        float vi = v[i], mi = mean[i];
+        float x = kp_rmsprop_centered1(theta[i], grad[i] * scale, &vi, &mi, h);
+        v[i] = vi;
+        mean[i] = mi;
+        theta[i] = kp_clip_count(x, bound, &outside, &non_finite);
+    }
+    return (kp_clip_tally){ outside, non_finite };
+}
+
+static void run(const void *args, int member, int slice, void *scratch) {
+    (void)scratch;
+    const kp_rmsprop_clip_args *a = args;
+    kp_rmsprop_hyper h = a->hyper[member];
+    float scale = a->grad_scale ? a->grad_scale[member] : 1.0f;
+    int begin, end;
+    kp_chunk_range(a->n_chunks, slice, &begin, &end);
+    for (int c = begin; c < end; c++) {
+        int64_t chunk = (int64_t)member * a->n_chunks + c, at = chunk * KP_CHUNK;
+        float bound = a->bound[(int64_t)member * a->n_tensors + a->tensor[c]];
+        a->tally[chunk] =
+            a->mean ? update_centered(a->theta + at, a->v + at, a->mean + at, a->grad + at, scale, h, bound)
+                    : update(a->theta + at, a->v + at, a->grad + at, scale, h, bound);
+    }
+}
+
+const kp_op KP_ISA(kp_op_rmsprop_clip) = {
+    .name = "rmsprop_clip",
+    .args_bytes = sizeof(kp_rmsprop_clip_args),
+    .n_slices = n_slices,
+    .cpu = run,
+};

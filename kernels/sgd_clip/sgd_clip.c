@@ -1,0 +1,40 @@
+/* sgd_clip.c: a slice is a run of chunks; the compiler vectorises inside a chunk. */
+#include "sgd_clip.h"
+
+#include "chunks.h"
+
+static int n_slices(const void *args) { return kp_chunk_slices(((const kp_sgd_clip_args *)args)->n_chunks); }
+
+/* No tail test: the rule and the clip map the zero padding to zero. */
+static kp_clip_tally update(float *restrict theta, float *restrict u, const float *restrict grad,
+                            float scale, kp_sgd_hyper h, float bound) {
+    uint32_t outside = 0, non_finite = 0;
+    for (int i = 0; i < KP_CHUNK; i++) {
+        float ui = u[i];
+        float x = kp_sgd1(theta[i], grad[i] * scale, &ui, h);
+        u[i] = ui;
+        theta[i] = kp_clip_count(x, bound, &outside, &non_finite);
+    }
+    return (kp_clip_tally){ outside, non_finite };
+}
+
+static void run(const void *args, int member, int slice, void *scratch) {
+    (void)scratch;
+    const kp_sgd_clip_args *a = args;
+    kp_sgd_hyper h = a->hyper[member];
+    float scale = a->grad_scale ? a->grad_scale[member] : 1.0f;
+    int begin, end;
+    kp_chunk_range(a->n_chunks, slice, &begin, &end);
+    for (int c = begin; c < end; c++) {
+        int64_t chunk = (int64_t)member * a->n_chunks + c, at = chunk * KP_CHUNK;
+        float bound = a->bound[(int64_t)member * a->n_tensors + a->tensor[c]];
+        a->tally[chunk] = update(a->theta + at, a->u + at, a->grad + at, scale, h, bound);
+    }
+}
+
+const kp_op KP_ISA(kp_op_sgd_clip) = {
+    .name = "sgd_clip",
+    .args_bytes = sizeof(kp_sgd_clip_args),
+    .n_slices = n_slices,
+    .cpu = run,
+};

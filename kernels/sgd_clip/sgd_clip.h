@@ -1,0 +1,30 @@
+/* sgd_clip.h: gradient descent with momentum (PyTorch's: u = mu u + g, theta -= a u), then clamp to
+ * [-bound, +bound] (arXiv 2407.01704). The momentum never sees the clip. */
+#pragma once
+#include "clip.h"
+
+typedef struct KP_ALIGN16 {
+    float step_size;
+    float momentum;     /* 0: u is the gradient */
+    float weight_decay; /* l2: lambda theta is added to the gradient */
+} kp_sgd_hyper;
+
+typedef struct {               /* all borrowed; no overlap */
+    int P, n_chunks;           /* N = n_chunks * KP_CHUNK */
+    int n_tensors;
+    float *theta, *u;          /* [P][N] updated; padding stays zero */
+    const float *grad;         /* [P][N] */
+    const int32_t *tensor;     /* [n_chunks] the tensor a chunk belongs to */
+    const float *bound;        /* [P][n_tensors] kappa * factor * s_l; INFINITY: not clipped */
+    const float *grad_scale;   /* [P] from grad_norm; NULL: 1 */
+    const kp_sgd_hyper *hyper; /* [P] */
+    kp_clip_tally *tally;      /* [P][n_chunks] overwritten */
+} kp_sgd_clip_args;
+
+/* One element, up to the clip. */
+KP_HD float kp_sgd1(float x, float g, float *u, kp_sgd_hyper h) {
+    *u = fmaf(h.momentum, *u, fmaf(h.weight_decay, x, g));
+    return fmaf(-h.step_size, *u, x);
+}
+
+KP_C kp_status kp_sgd_clip_cuda(const void *args, kp_stream stream, kp_err *err);
