@@ -7,12 +7,13 @@
  * Layers, each over the one before: defaults, preset, the file's `base:`, the file, key=value. Every
  * key is one row of the table in schema.c; a kp_config is plain memory, to be copied at will. */
 #pragma once
+#include <stddef.h>
 #include <stdint.h>
 
 #include "kappa/status.h"
 #include "optim/clip_bounds.h"
 
-enum { KP_CONFIG_MAX_KEYS = 96, KP_CONFIG_TEXT = 640 };
+enum { KP_CONFIG_MAX_KEYS = 96, KP_CONFIG_TEXT = 1536 };
 
 /* Orders agree with kp_padding, kp_init (nn/net.h), kp_rule (optim/optim.h), kp_td_kind. */
 typedef enum { KP_ALGORITHM_DQN } kp_algorithm;
@@ -89,6 +90,9 @@ int kp_key_find(const char *key);
 /* The key nearest to a misspelt one; NULL if none is near. */
 const char *kp_key_nearest(const char *key);
 
+/* What a key takes, in words: "a number above 0, at most 64". */
+void kp_key_expected(const kp_key *key, char *text, size_t size);
+
 /* Embedded presets; text is YAML whose first comment names the implementation it follows. */
 typedef struct { const char *name, *text; } kp_preset;
 int kp_n_presets(void);
@@ -98,6 +102,11 @@ const kp_preset *kp_preset_at(int i);
  * in err; KP_BAD_CONFIG for values, KP_STORAGE where a file cannot be read. */
 
 void kp_config_defaults(kp_config *config, kp_origins *origins);
+
+/* Defaults, then preset_or_file alone, unchecked. from: the file that names it, for relative paths; NULL:
+ * the current folder. */
+kp_status kp_config_layer(kp_config *config, kp_origins *origins, const char *preset_or_file,
+                          const char *from, kp_err *err);
 
 /* preset_or_file: a preset's name or a path; NULL: defaults. args: "key=value", n of them. Ends with
  * kp_config_check. */

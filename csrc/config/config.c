@@ -1,0 +1,168 @@
+/* config.c: the layers of a configuration, and the rules between keys. */
+#include "config.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "settings.h"
+
+enum { MAX_DEPTH = 8 };
+
+static const kp_preset *find_preset(const char *name) {
+    for (int i = 0; i < kp_n_presets(); i++)
+        if (!strcmp(kp_preset_at(i)->name, name)) return kp_preset_at(i);
+    return NULL;
+}
+
+void kp_config_defaults(kp_config *config, kp_origins *origins) {
+    memset(config, 0, sizeof *config);
+    if (origins) memset(origins, 0, sizeof *origins);
+    for (int i = 0; i < kp_n_keys(); i++)
+        if (kp_config_set(config, origins, kp_key_at(i)->key, kp_key_at(i)->standard, "default", NULL)) abort();
+}
+
+static kp_status apply_named(kp_config *c, kp_origins *o, const char *name, const char *from, int depth, kp_err *err);
+
+/* label: for messages, origins and relative bases. Origins in presets name no line. */
+static kp_status apply_text(kp_config *c, kp_origins *o, const char *text, const char *label, int is_preset,
+                            int depth, kp_err *err) {
+    kp_settings s = { 0 };
+    kp_status st = kp_settings_read(&s, text, label, NULL, err);
+    if (st) goto out;
+    if (*s.base) {
+        st = apply_named(c, o, s.base, is_preset ? NULL : label, depth + 1, err);
+        if (st && depth < MAX_DEPTH) {
+            kp_err_prefix(err, "%s:%d: base: ", label, s.base_line);
+            goto out;
+        }
+    }
+    for (int i = 0; i < s.n && !st; i++) {
+        char where[256];
+        if (is_preset) snprintf(where, sizeof where, "%s", label);
+        else snprintf(where, sizeof where, "%s:%d", label, s.item[i].line);
+        st = kp_config_set(c, o, s.item[i].key, s.item[i].value, where, err);
+    }
+out:
+    kp_settings_free(&s);
+    return st;
+}
+
+static kp_status apply_file(kp_config *c, kp_origins *o, const char *path, int depth, kp_err *err) {
+    char *text = NULL;
+    kp_status st = kp_text_read(&text, path, err);
+    if (!st) st = apply_text(c, o, text, path, 0, depth, err);
+    free(text);
+    return st;
+}
+
+static kp_status fail_unknown(const char *name, kp_err *err) {
+    char list[256] = "";
+    for (int i = 0; i < kp_n_presets(); i++) {
+        size_t n = strlen(list);
+        snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", kp_preset_at(i)->name);
+    }
+    return kp_fail(err, KP_BAD_CONFIG, "%s is neither a preset (%s) nor a file (NAME.yaml)", name, list);
+}
+
+/* A preset, or a file beside `from`. A name with a slash or a dot is a file. */
+static kp_status apply_named(kp_config *c, kp_origins *o, const char *name, const char *from, int depth,
+                             kp_err *err) {
+    const kp_preset *preset = find_preset(name);
+    if (depth > MAX_DEPTH)
+        return kp_fail(err, KP_BAD_CONFIG, "%s: more than %d files based on each other; does one base itself on its own?",
+                       name, MAX_DEPTH);
+    if (preset) {
+        char label[80];
+        snprintf(label, sizeof label, "preset %s", name);
+        kp_status st = apply_text(c, o, preset->text, label, 1, depth, err);
+        memset(c->preset, 0, sizeof c->preset);
+        snprintf(c->preset, sizeof c->preset, "%s", name);
+        return st;
+    }
+    if (!strpbrk(name, "/.")) return fail_unknown(name, err);
+    char path[1024];
+    const char *slash = from && *name != '/' ? strrchr(from, '/') : NULL;
+    snprintf(path, sizeof path, "%.*s%s", slash ? (int)(slash - from + 1) : 0, slash ? from : "", name);
+    return apply_file(c, o, path, depth, err);
+}
+
+kp_status kp_config_layer(kp_config *config, kp_origins *origins, const char *preset_or_file, const char *from,
+                          kp_err *err) {
+    kp_config_defaults(config, origins);
+    return preset_or_file ? apply_named(config, origins, preset_or_file, from, 0, err) : KP_OK;
+}
+
+kp_status kp_config_load(kp_config *config, kp_origins *origins, const char *preset_or_file, int n,
+                         const char *const *args, kp_err *err) {
+    kp_config c;
+    kp_origins o;
+    kp_status st = kp_config_layer(&c, &o, preset_or_file, NULL, err);
+    for (int i = 0; i < n && !st; i++) {
+        char key[96];
+        size_t length = strcspn(args[i], "=");
+        if (!args[i][length] || !length || length >= sizeof key)
+            return kp_fail(err, KP_BAD_CONFIG, "command line: %s: expected key=value, such as optim.clip.kappa=2", args[i]);
+        memcpy(key, args[i], length);
+        key[length] = 0;
+        st = kp_config_set(&c, &o, key, args[i] + length + 1, "command line", err);
+    }
+    if (!st) st = kp_config_check(&c, err);
+    if (st) return st;
+    *config = c;
+    if (origins) *origins = o;
+    return KP_OK;
+}
+
+kp_status kp_config_from_text(kp_config *config, kp_origins *origins, const char *text, const char *name,
+                              kp_err *err) {
+    kp_config c;
+    kp_origins o;
+    kp_config_defaults(&c, &o);
+    kp_status st = apply_text(&c, &o, text, name, 0, 0, err);
+    if (!st) st = kp_config_check(&c, err);
+    if (st) return st;
+    *config = c;
+    if (origins) *origins = o;
+    return KP_OK;
+}
+
+static int is_device(const char *d) {
+    if (!strcmp(d, "auto") || !strcmp(d, "cpu") || !strcmp(d, "cuda")) return 1;
+    size_t digits = !strncmp(d, "cuda:", 5) ? strspn(d + 5, "0123456789") : 0;
+    return digits > 0 && digits < 4 && !d[5 + digits];
+}
+
+kp_status kp_config_check(const kp_config *c, kp_err *err) {
+    int64_t held = c->buffer.transitions, first = c->buffer.min_transitions;
+    if (!is_device(c->device))
+        return kp_fail(err, KP_BAD_CONFIG, "device: seen '%s', expected auto, cpu, cuda or cuda:N", c->device);
+    if (!*c->env.game) return kp_fail(err, KP_BAD_CONFIG, "env.game: name a game; kappa list games has them all");
+    if (first > held)
+        return kp_fail(err, KP_BAD_CONFIG, "buffer.min_transitions is %" PRId64 ", more than buffer.transitions, %" PRId64
+                       ": the first update would never come", first, held);
+    if (first < c->dqn.batch)
+        return kp_fail(err, KP_BAD_CONFIG, "buffer.min_transitions is %" PRId64 ", less than dqn.batch, %d", first,
+                       c->dqn.batch);
+    if (held / c->env.count < c->dqn.n_step + c->env.stack)
+        return kp_fail(err, KP_BAD_CONFIG, "buffer.transitions is %" PRId64 ": each of %d environments needs %d, "
+                       "dqn.n_step + env.stack", held, c->env.count, c->dqn.n_step + c->env.stack);
+    if (first > c->train.agent_steps)
+        return kp_fail(err, KP_BAD_CONFIG, "train.agent_steps is %" PRId64 ": training would end before its first update "
+                       "(buffer.min_transitions is %" PRId64 ")", c->train.agent_steps, first);
+    if (c->optim.clip.once && c->optim.clip.at < 1)
+        return kp_fail(err, KP_BAD_CONFIG, "optim.clip.when is once: say after which update in optim.clip.at (1 or later)");
+    if (c->seed > UINT64_MAX - (uint64_t)c->population.size)
+        return kp_fail(err, KP_BAD_CONFIG, "seed is %" PRIu64 ": no room for the seeds of %d members after it", c->seed,
+                       c->population.size);
+    return KP_OK;
+}
+
+kp_config kp_config_member(const kp_config *config, int i) {
+    kp_config c = *config;
+    c.seed = config->seed + (uint64_t)i;
+    c.population.size = 1;
+    return c;
+}
