@@ -178,13 +178,28 @@ static kp_status parse_failed(struct fy_diag *diag, const char *name, kp_err *er
     return kp_fail(err, KP_BAD_CONFIG, "%s:%d: not YAML: %.*s", name, e->line, (int)strcspn(e->msg, "\n"), e->msg);
 }
 
+/* Blank lines and comments only; libfyaml has no document for such a text and says so on stderr. */
+static int is_blank(const char *text) {
+    for (;; text++) {
+        text += strspn(text, " \t\r\n");
+        if (*text != '#') return !*text;
+        text += strcspn(text, "\n");
+        if (!*text) return 1;
+    }
+}
+
 kp_status kp_settings_read(kp_settings *settings, const char *text, const char *name,
                            const char *const *sections, kp_err *err) {
     reader r = { settings, name, sections };
     struct fy_document *document = NULL;
-    struct fy_diag *diag = fy_diag_create(NULL);
+    struct fy_diag *diag = NULL;
     kp_status st = KP_OK;
     memset(settings, 0, sizeof *settings);
+    if (is_blank(text)) {
+        st = take_header(&r, err);
+        goto out;
+    }
+    diag = fy_diag_create(NULL);
     if (!diag) return kp_fail(err, KP_BAD_CONFIG, "%s: out of memory", name);
     fy_diag_set_collect_errors(diag, true);
     struct fy_parse_cfg cfg = { .diag = diag, .flags = FYPCF_ALLOW_DUPLICATE_KEYS | FYPCF_COLLECT_DIAG };
@@ -200,7 +215,7 @@ kp_status kp_settings_read(kp_settings *settings, const char *text, const char *
     if (!st) st = take_header(&r, err);
 out:
     if (document) fy_document_destroy(document);
-    fy_diag_destroy(diag);
+    if (diag) fy_diag_destroy(diag);
     return st;
 }
 

@@ -1,0 +1,218 @@
+/* config.c: what configurations refuse, with the whole message; what they write reads back. */
+#include "config/config.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define HEAD "schema: 1\n"
+
+static const struct { const char *name, *text, *want; } bad_files[] = {
+    { "a misspelt key", HEAD "optim.clip.kapa: 2\n",
+      "f.yaml:2: optim.clip.kapa is not a key; did you mean optim.clip.kappa?" },
+    { "a misspelt key in a map", HEAD "optim:\n  clip:\n    kapa: 2\n",
+      "f.yaml:4: optim.clip.kapa is not a key; did you mean optim.clip.kappa?" },
+    { "a key without its group", HEAD "kappa: 2\n", "f.yaml:2: kappa is not a key; did you mean optim.clip.kappa?" },
+    { "a key like none", HEAD "quite.different: 2\n",
+      "f.yaml:2: quite.different is not a key; kappa config --reference lists them all" },
+    { "a repeated key", HEAD "seed: 1\nseed: 2\n", "f.yaml:3: seed is set twice, first in line 2" },
+    { "a key repeated in another spelling", HEAD "optim: { lr: 1 }\noptim.lr: 2\n",
+      "f.yaml:3: optim.lr is set twice, first in line 2" },
+    { "letters after a number", HEAD "optim.lr: 1e-4x\n",
+      "f.yaml:2: optim.lr: seen '1e-4x', expected a number above 0, at most 1000" },
+    { "a fraction for a whole number", HEAD "dqn.n_step: 3.5\n",
+      "f.yaml:2: dqn.n_step: seen '3.5', expected a whole number from 1 to 100" },
+    { "yes for true", HEAD "dqn.double: yes\n", "f.yaml:2: dqn.double: seen 'yes', expected true or false" },
+    { "a name outside the list", HEAD "dqn.loss: l1\n", "f.yaml:2: dqn.loss: seen 'l1', expected one of mse|huber" },
+    { "out of range", HEAD "dqn.gamma: 1.5\n", "f.yaml:2: dqn.gamma: seen '1.5', expected a number from 0 to 1" },
+    { "not a number", HEAD "optim.lr: nan\n", "f.yaml:2: optim.lr: seen 'nan', expected a number above 0, at most 1000" },
+    { "hexadecimal", HEAD "seed: 0x10\n",
+      "f.yaml:2: seed: seen '0x10', expected a whole number from 0 to 18446744073709551615" },
+    { "a seed beyond 64 bits", HEAD "seed: 18446744073709551616\n",
+      "f.yaml:2: seed: seen '18446744073709551616', expected a whole number from 0 to 18446744073709551615" },
+    { "nothing", HEAD "optim.lr:\n", "f.yaml:2: optim.lr: seen nothing, expected a number above 0, at most 1000" },
+    { "a list", HEAD "seed: [1, 2]\n", "f.yaml:2: seed: seen a list, expected one value" },
+    { "an alias", HEAD "env.count: &a 2\nenv.stack: *a\n",
+      "f.yaml:3: env.stack: seen an alias (*name), which is not supported, expected one value" },
+    { "kappa 0", HEAD "optim.clip.kappa: 0\n",
+      "f.yaml:2: optim.clip.kappa: seen '0', expected none (no clipping), a number above 0, or such values by name: "
+      "{hidden: 5, output: 1.5}" },
+    { "a kappa below 0 by name", HEAD "optim.clip.kappa: { hidden: -1 }\n",
+      "f.yaml:2: optim.clip.kappa: seen '{hidden: -1}', expected none (no clipping), a number above 0, or such values "
+      "by name: {hidden: 5, output: 1.5}" },
+    { "the same name twice", HEAD "optim.clip.kappa: { fc1: 1, fc1: 2 }\n",
+      "f.yaml:2: optim.clip.kappa: seen '{fc1: 1, fc1: 2}', the same name twice; expected none (no clipping), a number "
+      "above 0, or such values by name: {hidden: 5, output: 1.5}" },
+    { "no schema", "seed: 1\n", "f.yaml: `schema: 1` is missing; every configuration file begins with it" },
+    { "an empty file", "", "f.yaml: `schema: 1` is missing; every configuration file begins with it" },
+    { "another schema", "schema: 2\n", "f.yaml:1: schema: seen '2', this program reads 1" },
+    { "a list at the top", "- 1\n", "f.yaml: expected a map of keys" },
+    { "an unknown base", HEAD "base: dqn-dopamin\n",
+      "f.yaml:2: base: dqn-dopamin is neither a preset (dqn-dopamine, dqn-tianshou, dqn-paper, dqn-cleanrl) nor a file "
+      "(NAME.yaml)" },
+    { "a start beyond the buffer", HEAD "buffer: { transitions: 100, min_transitions: 101 }\n",
+      "buffer.min_transitions is 101, more than buffer.transitions, 100: the first update would never come" },
+    { "a start below one batch", HEAD "buffer.min_transitions: 31\n",
+      "buffer.min_transitions is 31, less than dqn.batch, 32" },
+    { "a buffer too small for its environments", HEAD "env.count: 20\nbuffer: { transitions: 99, min_transitions: 32 }\n",
+      "buffer.transitions is 99: each of 20 environments needs 5, dqn.n_step + env.stack" },
+    { "an end before the first update", HEAD "train.agent_steps: 19999\n",
+      "train.agent_steps is 19999: training would end before its first update (buffer.min_transitions is 20000)" },
+    { "clip once, but when?", HEAD "optim.clip.when: once\n",
+      "optim.clip.when is once: say after which update in optim.clip.at (1 or later)" },
+    { "no such device", HEAD "device: gpu\n", "device: seen 'gpu', expected auto, cpu, cuda or cuda:N" },
+};
+
+Test(config, bad_files) {
+    for (size_t i = 0; i < sizeof bad_files / sizeof *bad_files; i++) {
+        kp_config c;
+        kp_err err = { "" };
+        kp_status st = kp_config_from_text(&c, NULL, bad_files[i].text, "f.yaml", &err);
+        cr_expect(st == KP_BAD_CONFIG, "%s: status %d", bad_files[i].name, st);
+        cr_expect(!strcmp(err.text, bad_files[i].want), "%s: got  '%s'\nwant '%s'", bad_files[i].name, err.text,
+                  bad_files[i].want);
+    }
+}
+
+Test(config, broken_yaml_names_its_line) {
+    kp_config c;
+    kp_err err = { "" };
+    cr_assert(kp_config_from_text(&c, NULL, HEAD "seed: [1\nfoo: }\n", "f.yaml", &err) == KP_BAD_CONFIG);
+    cr_expect(!strncmp(err.text, "f.yaml:3: not YAML: ", 20), "%s", err.text);
+}
+
+static const struct { const char *name, *arg, *want; } bad_args[] = {
+    { "no value", "seed", "command line: seed: expected key=value, such as optim.clip.kappa=2" },
+    { "no key", "=3", "command line: =3: expected key=value, such as optim.clip.kappa=2" },
+    { "a misspelt key", "optim.clip.kapa=2", "command line: optim.clip.kapa is not a key; did you mean optim.clip.kappa?" },
+    { "a bad value", "optim.lr=1e-4x", "command line: optim.lr: seen '1e-4x', expected a number above 0, at most 1000" },
+    { "a blank before a number", "seed= 3",
+      "command line: seed: seen ' 3', expected a whole number from 0 to 18446744073709551615" },
+    { "a number beyond int", "env.count=4294967297", "command line: env.count: seen '4294967297', expected a whole number from 1 to 1024" },
+};
+
+Test(config, bad_args) {
+    for (size_t i = 0; i < sizeof bad_args / sizeof *bad_args; i++) {
+        kp_config c;
+        kp_err err = { "" };
+        kp_status st = kp_config_load(&c, NULL, "dqn-dopamine", 1, &bad_args[i].arg, &err);
+        cr_expect(st == KP_BAD_CONFIG, "%s: status %d", bad_args[i].name, st);
+        cr_expect(!strcmp(err.text, bad_args[i].want), "%s: got '%s'", bad_args[i].name, err.text);
+    }
+}
+
+static const char *origin(const kp_origins *o, const char *key) { return o->text[kp_key_find(key)]; }
+
+static void put_file(const char *path, const char *text) {
+    FILE *f = fopen(path, "w");
+    cr_assert(f && fputs(text, f) >= 0 && !fclose(f));
+}
+
+Test(config, later_layers_win_and_are_remembered) {
+    char dir[] = "/tmp/kp-config-XXXXXX", base[64], file[64];
+    cr_assert(mkdtemp(dir));
+    snprintf(base, sizeof base, "%s/base.yaml", dir);
+    snprintf(file, sizeof file, "%s/pong.yaml", dir);
+    put_file(base, HEAD "base: dqn-tianshou\nenv.game: qbert\nenv.stack: 2\n");
+    put_file(file, HEAD "base: base.yaml\nenv:\n  game: breakout\nseed: 5\n");
+    const char *args[] = { "seed=6", "optim.clip.kappa={hidden: 5, output: 1.5}" };
+    kp_config c;
+    kp_origins o;
+    kp_err err = { "" };
+    kp_status st = kp_config_load(&c, &o, file, 2, args, &err);
+    cr_assert(!st, "%s", err.text);
+    char want[128];
+    cr_expect_str_eq(c.preset, "dqn-tianshou");
+    cr_expect_str_eq(c.env.game, "breakout");
+    snprintf(want, sizeof want, "%s:4", file);
+    cr_expect_str_eq(origin(&o, "env.game"), want);
+    cr_expect(c.env.stack == 2);
+    snprintf(want, sizeof want, "%s:4", base);
+    cr_expect_str_eq(origin(&o, "env.stack"), want);
+    cr_expect(c.seed == 6);
+    cr_expect_str_eq(origin(&o, "seed"), "command line");
+    cr_expect_str_eq(origin(&o, "optim.lr"), "preset dqn-tianshou");
+    cr_expect_str_eq(origin(&o, "checkpoint.keep"), "default");
+    cr_expect(isinf(c.optim.clip.kappa) && c.optim.clip.n_named == 2);
+    cr_expect_str_eq(c.optim.clip.named[1].name, "output");
+    cr_expect(c.optim.clip.named[1].kappa == 1.5);
+
+    put_file(base, HEAD "base: pong.yaml\n");
+    cr_expect(kp_config_load(&c, &o, file, 0, NULL, &err) == KP_BAD_CONFIG);
+    cr_expect(strstr(err.text, "based on each other"), "%s", err.text);
+    remove(base);
+    st = kp_config_load(&c, &o, file, 0, NULL, &err);
+    cr_expect(st == KP_STORAGE && strstr(err.text, "pong.yaml:2: base: ") && strstr(err.text, "cannot be read"), "%s", err.text);
+    remove(file);
+    rmdir(dir);
+}
+
+/* Every type, with values whose shortest decimal form is long. */
+Test(config, written_configurations_read_back_to_the_bit) {
+    const char *args[] = { "seed=18446744073709551600", "optim.lr=0.1000000000000000055511151231257827",
+                           "optim.eps=4.9406564584124654e-324", "train.replay_ratio=0.30000000000000004",
+                           "optim.grad_norm=10", "optim.clip.kappa={fc1.weight: 3.0000000000000004, fc1: none}",
+                           "run.name=a \"b\" \\c # d: e", "run.dir=", "env.python=null", "train.agent_steps=9007199254740992" };
+    kp_config c, back;
+    kp_origins o;
+    kp_err err = { "" };
+    char *text = NULL, *explained = NULL;
+    memset(&back, 0xA5, sizeof back);
+    cr_assert(!kp_config_load(&c, &o, "dqn-paper", sizeof args / sizeof *args, args, &err), "%s", err.text);
+    cr_assert(!kp_config_write(&c, &o, &text, &err));
+    cr_assert(!kp_config_from_text(&back, NULL, text, "config.yaml", &err), "%s\n%s", err.text, text);
+    cr_expect(!memcmp(&c, &back, sizeof c), "%s", text);
+    cr_expect(strstr(text, "  lr: 0.1  # command line\n"), "%s", text);
+    cr_expect(strstr(text, "    scale: fan_in  # default\n"), "%s", text);
+    cr_expect(strstr(text, "  period: 500  # preset dqn-tianshou\n"), "%s", text);
+
+    cr_assert(!kp_config_explain(&c, &o, &explained, &err));
+    memset(&back, 0xA5, sizeof back);
+    cr_assert(!kp_config_from_text(&back, NULL, explained, "config.yaml", &err), "%s", err.text);
+    cr_expect(!memcmp(&c, &back, sizeof c));
+    cr_expect(strstr(explained, "# Step size.\n  # a number above 0, at most 1000; default 6.25e-05\n"), "%s", explained);
+    free(text);
+    free(explained);
+}
+
+Test(config, reference_has_every_key) {
+    char *text = NULL;
+    cr_assert(!kp_config_reference(&text, NULL));
+    for (int i = 0; i < kp_n_keys(); i++) {
+        char cell[128];
+        snprintf(cell, sizeof cell, "\n| `%s` | ", kp_key_at(i)->key);
+        cr_expect(strstr(text, cell), "%s", kp_key_at(i)->key);
+        cr_expect(kp_key_find(kp_key_at(i)->key) == i, "%s stands twice in the table", kp_key_at(i)->key);
+    }
+    int bars = 0;
+    for (char *line = text; *line; line++) {
+        if (*line == '|') bars++;
+        if (*line == '\n') {
+            cr_expect(bars == 6, "a row of %d bars", bars);
+            bars = 0;
+        }
+    }
+    free(text);
+}
+
+Test(config, a_failed_load_leaves_the_configuration_alone) {
+    kp_config c, before;
+    kp_config_defaults(&c, NULL);
+    before = c;
+    const char *args[] = { "seed=3", "optim.lr=-1" };
+    cr_expect(kp_config_load(&c, NULL, NULL, 2, args, NULL) == KP_BAD_CONFIG);
+    cr_expect(!memcmp(&c, &before, sizeof c));
+}
+
+Test(config, members_take_the_next_seeds) {
+    kp_config c;
+    const char *args[] = { "seed=7", "population.size=4" };
+    cr_assert(!kp_config_load(&c, NULL, "dqn-dopamine", 2, args, NULL));
+    kp_config member = kp_config_member(&c, 3);
+    cr_expect(member.seed == 10 && member.population.size == 1);
+    int seed = kp_key_find("seed"), lr = kp_key_find("optim.lr");
+    cr_expect(!kp_config_same(&c, &member, seed) && kp_config_same(&c, &member, lr));
+}
