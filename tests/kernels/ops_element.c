@@ -1,0 +1,322 @@
+/* ops_element.c: rows of the element operations. */
+#include <string.h>
+
+#include "adam_clip/adam_clip.h"
+#include "copy/copy.h"
+#include "gather_stack/gather_stack.h"
+#include "grad_norm/grad_norm.h"
+#include "kernels/op_case.h"
+#include "rmsprop_clip/rmsprop_clip.h"
+#include "sgd_clip/sgd_clip.h"
+#include "tally_sum/tally_sum.h"
+#include "td_loss/td_loss.h"
+
+/* ---- update rules: 35 chunks are three slices; 3 tensors, each ending in padding ---------------- */
+
+enum { CHUNKS = 35, N = CHUNKS * KP_CHUNK, TENSORS = 3, PADDING = 100 };
+
+static const int first_chunk[TENSORS + 1] = { 0, 4, 5, CHUNKS };
+
+static int32_t *tensor_table(kp_case *c) {
+    int32_t *tensor = kp_case_shared(c, 'i', CHUNKS, 0, 1);
+    for (int t = 0; t < TENSORS; t++)
+        for (int k = first_chunk[t]; k < first_chunk[t + 1]; k++) tensor[k] = t;
+    return tensor;
+}
+
+static float *param(kp_case *c, kp_use use, double lo, double hi) {
+    float *x = kp_case_alloc(c, 'f', use, N, lo, hi);
+    for (int p = 0; p < c->P; p++)
+        for (int t = 0; t < TENSORS; t++)
+            memset(x + (int64_t)p * N + first_chunk[t + 1] * KP_CHUNK - PADDING, 0, PADDING * sizeof *x);
+    return x;
+}
+
+static float *bounds(kp_case *c) {
+    float *bound = kp_case_alloc(c, 'f', KP_IN, TENSORS, 0.2, 0.6);
+    for (int p = 0; p < c->P; p++) bound[p * TENSORS + 1] = INFINITY;
+    return bound;
+}
+
+/* hyper: a member's floats between the given ones; rounding to float is then the same for both. */
+static void *hyper(kp_case *c, size_t bytes, int n, const double (*range)[2]) {
+    float *h = kp_case_alloc(c, 'f', KP_IN, (int64_t)(bytes / sizeof(float)), 0, 1);
+    for (int p = 0; p < c->P; p++)
+        for (int i = 0; i < n; i++) {
+            float *x = h + (size_t)p * (bytes / sizeof(float)) + i;
+            *x = (float)(range[i][0] + (range[i][1] - range[i][0]) * (double)*x);
+        }
+    return h;
+}
+
+static void count(kp_clip_tally *tally, double *x, double bound) {
+    tally->outside += fabs(*x) > bound;
+    tally->non_finite += !isfinite(*x);
+    if (*x > bound) *x = bound;
+    if (*x < -bound) *x = -bound;
+}
+
+/* Calls rule for every element of every member; what a rule returns is clipped and counted. */
+#define EACH_ELEMENT(a, x, expression)                                                              \
+    memset((a)->tally, 0, (size_t)(a)->P * (size_t)(a)->n_chunks * sizeof *(a)->tally);             \
+    for (int p = 0; p < (a)->P; p++)                                                                \
+        for (int64_t e = 0; e < N; e++) {                                                           \
+            int64_t i = (int64_t)p * N + e;                                                         \
+            double g = (double)(a)->grad[i] * ((a)->grad_scale ? (double)(a)->grad_scale[p] : 1.0); \
+            double x = (double)(a)->theta[i];                                                       \
+            expression;                                                                             \
+            count(&(a)->tally[i / KP_CHUNK], &x,                                                    \
+                  (double)(a)->bound[p * TENSORS + (a)->tensor[e / KP_CHUNK]]);                     \
+            (a)->theta[i] = (float)x;                                                               \
+        }
+
+static void make_adam(kp_case *c) {
+    static const double range[8][2] = { { 0.8, 0.9 },   { 0.1, 0.2 },   { 0.9, 0.999 }, { 0.001, 0.1 },
+                                        { 1e-8, 1e-4 }, { 0.01, 0.1 },  { 1, 3 },       { 1, 1 } };
+    *(kp_adam_clip_args *)c->args = (kp_adam_clip_args){
+        .P = c->P, .n_chunks = CHUNKS, .n_tensors = TENSORS,
+        .theta = param(c, KP_IN_OUT, -0.5, 0.5), .m = param(c, KP_IN_OUT, -0.1, 0.1),
+        .v = param(c, KP_IN_OUT, 0, 0.1), .grad = param(c, KP_IN, -1, 1), .tensor = tensor_table(c),
+        .bound = bounds(c), .hyper = hyper(c, sizeof(kp_adam_hyper), 8, range),
+        .tally = kp_case_alloc(c, 'i', KP_OUT, 2 * CHUNKS, 0, 0),
+    };
+}
+
+static void make_adamw(kp_case *c) {
+    make_adam(c);
+    kp_adam_clip_args *a = (void *)c->args;
+    a->grad_scale = kp_case_alloc(c, 'f', KP_IN, 1, 0.1, 0.9);
+    for (int p = 0; p < c->P; p++) ((kp_adam_hyper *)a->hyper)[p].decay = 0.875f;
+}
+
+static void reference_adam(const void *args) {
+    const kp_adam_clip_args *a = args;
+    EACH_ELEMENT(a, x, {
+        kp_adam_hyper h = a->hyper[p];
+        double m = (double)h.beta1 * (double)a->m[i] + (double)h.one_minus_beta1 * g;
+        double v = (double)h.beta2 * (double)a->v[i] + (double)h.one_minus_beta2 * g * g;
+        x = (double)h.decay * x - (double)h.step_size * m / (sqrt(v) * (double)h.rsqrt_bc2 + (double)h.eps);
+        a->m[i] = (float)m;
+        a->v[i] = (float)v;
+    });
+}
+
+static void make_sgd(kp_case *c) {
+    static const double range[3][2] = { { 0.01, 0.1 }, { 0, 0.99 }, { 0, 0.1 } };
+    *(kp_sgd_clip_args *)c->args = (kp_sgd_clip_args){
+        .P = c->P, .n_chunks = CHUNKS, .n_tensors = TENSORS,
+        .theta = param(c, KP_IN_OUT, -0.5, 0.5), .u = param(c, KP_IN_OUT, -1, 1),
+        .grad = param(c, KP_IN, -1, 1), .tensor = tensor_table(c), .bound = bounds(c),
+        .grad_scale = kp_case_alloc(c, 'f', KP_IN, 1, 0.1, 0.9),
+        .hyper = hyper(c, sizeof(kp_sgd_hyper), 3, range),
+        .tally = kp_case_alloc(c, 'i', KP_OUT, 2 * CHUNKS, 0, 0),
+    };
+}
+
+static void reference_sgd(const void *args) {
+    const kp_sgd_clip_args *a = args;
+    EACH_ELEMENT(a, x, {
+        kp_sgd_hyper h = a->hyper[p];
+        double u = (double)h.momentum * (double)a->u[i] + g + (double)h.weight_decay * x;
+        x -= (double)h.step_size * u;
+        a->u[i] = (float)u;
+    });
+}
+
+static void make_rmsprop(kp_case *c) {
+    static const double range[5][2] = { { 0.9, 0.99 }, { 0.01, 0.1 }, { 1e-8, 1e-4 }, { 0.01, 0.1 }, { 0, 0.1 } };
+    *(kp_rmsprop_clip_args *)c->args = (kp_rmsprop_clip_args){
+        .P = c->P, .n_chunks = CHUNKS, .n_tensors = TENSORS,
+        .theta = param(c, KP_IN_OUT, -0.5, 0.5), .v = param(c, KP_IN_OUT, 0.05, 1),
+        .grad = param(c, KP_IN, -1, 1), .tensor = tensor_table(c), .bound = bounds(c),
+        .hyper = hyper(c, sizeof(kp_rmsprop_hyper), 5, range),
+        .tally = kp_case_alloc(c, 'i', KP_OUT, 2 * CHUNKS, 0, 0),
+    };
+}
+
+static void make_rmsprop_centered(kp_case *c) {
+    make_rmsprop(c);
+    ((kp_rmsprop_clip_args *)c->args)->mean = param(c, KP_IN_OUT, -0.2, 0.2);
+}
+
+static void reference_rmsprop(const void *args) {
+    const kp_rmsprop_clip_args *a = args;
+    EACH_ELEMENT(a, x, {
+        kp_rmsprop_hyper h = a->hyper[p];
+        g += (double)h.weight_decay * x;
+        double v = (double)h.beta * (double)a->v[i] + (double)h.one_minus_beta * g * g;
+        double mean = a->mean ? (double)h.beta * (double)a->mean[i] + (double)h.one_minus_beta * g : 0;
+        x -= (double)h.step_size * g / (sqrt(fmax(v - mean * mean, 0)) + (double)h.eps);
+        a->v[i] = (float)v;
+        if (a->mean) a->mean[i] = (float)mean;
+    });
+}
+
+/* ---- sums over chunks ------------------------------------------------------------------------- */
+
+static void make_norm_chunks(kp_case *c) {
+    *(kp_grad_norm_chunks_args *)c->args = (kp_grad_norm_chunks_args){
+        .P = c->P, .n_chunks = CHUNKS, .grad = param(c, KP_IN, -1, 1),
+        .partial = kp_case_alloc(c, 'd', KP_OUT, CHUNKS, 0, 0),
+    };
+}
+
+static void reference_norm_chunks(const void *args) {
+    const kp_grad_norm_chunks_args *a = args;
+    for (int64_t c = 0; c < (int64_t)a->P * CHUNKS; c++) {
+        a->partial[c] = 0;
+        for (int i = 0; i < KP_CHUNK; i++)
+            a->partial[c] += (double)a->grad[c * KP_CHUNK + i] * (double)a->grad[c * KP_CHUNK + i];
+    }
+}
+
+static void make_norm_scale(kp_case *c) {
+    *(kp_grad_norm_scale_args *)c->args = (kp_grad_norm_scale_args){
+        .P = c->P, .n_chunks = CHUNKS, .partial = kp_case_alloc(c, 'd', KP_IN, CHUNKS, 0, 2),
+        .limit = kp_case_alloc(c, 'f', KP_IN, 1, 0.5, 10), .norm = kp_case_alloc(c, 'f', KP_OUT, 1, 0, 0),
+        .scale = kp_case_alloc(c, 'f', KP_OUT, 1, 0, 0),
+    };
+}
+
+static void reference_norm_scale(const void *args) {
+    const kp_grad_norm_scale_args *a = args;
+    for (int p = 0; p < a->P; p++) {
+        double sum = 0;
+        for (int c = 0; c < CHUNKS; c++) sum += a->partial[p * CHUNKS + c];
+        a->norm[p] = (float)sqrt(sum);
+        a->scale[p] = (float)fmin(1, (double)a->limit[p] / (sqrt(sum) + 1e-6));
+    }
+}
+
+static void make_tally_sum(kp_case *c) {
+    *(kp_tally_sum_args *)c->args = (kp_tally_sum_args){
+        .P = c->P, .n_chunks = CHUNKS, .n_tensors = TENSORS, .tensor = tensor_table(c),
+        .tally = kp_case_alloc(c, 'i', KP_IN, 2 * CHUNKS, 0, 1024),
+        .total = kp_case_alloc(c, 'i', KP_IN_OUT, 4 * TENSORS, 0, 1 << 30),
+    };
+}
+
+static void reference_tally_sum(const void *args) {
+    const kp_tally_sum_args *a = args;
+    for (int p = 0; p < a->P; p++)
+        for (int t = 0; t < TENSORS; t++) {
+            kp_tensor_tally *total = &a->total[p * TENSORS + t];
+            total->non_finite = 0;
+            for (int c = first_chunk[t]; c < first_chunk[t + 1]; c++) {
+                total->outside += a->tally[p * CHUNKS + c].outside;
+                total->non_finite += a->tally[p * CHUNKS + c].non_finite;
+            }
+        }
+}
+
+/* ---- copy and stacks -------------------------------------------------------------------------- */
+
+static void make_copy(kp_case *c) {
+    enum { FLOATS = 65536 * 2 + 321 };
+    *(kp_copy_args *)c->args = (kp_copy_args){
+        .P = c->P, .n = FLOATS, .from = kp_case_alloc(c, 'f', KP_IN, FLOATS, -1, 1),
+        .to = kp_case_alloc(c, 'f', KP_OUT, FLOATS, 0, 0),
+    };
+}
+
+static void reference_copy(const void *args) {
+    const kp_copy_args *a = args;
+    for (int64_t i = 0; i < a->P * a->n; i++) a->to[i] = a->from[i];
+}
+
+enum { FRAMES = 6 };
+
+static void make_stack(kp_case *c, int stack, int divide) {
+    enum { B = 5 };
+    kp_image out = { 9, 11, stack, 2, 1, 0, 3 };
+    int32_t *number = kp_case_alloc(c, 'i', KP_IN, B * stack, -2, FRAMES); /* -2, -1: before the start */
+    int64_t *index = kp_case_alloc(c, 'd', KP_IN, B * stack, 0, 0);
+    for (int i = 0; i < c->P * B * stack; i++) index[i] = number[i];
+    *(kp_gather_stack_args *)c->args = (kp_gather_stack_args){
+        .P = c->P, .B = B, .stack = stack, .out = out, .divide = divide,
+        .frames = kp_case_alloc(c, 'b', KP_IN, FRAMES * out.h * out.w, 0, 256),
+        .frames_stride = FRAMES * out.h * out.w, .index = index,
+        .y = kp_case_alloc(c, 'f', KP_OUT, B * kp_image_floats(out), 0, 0),
+    };
+}
+
+static void make_stack4(kp_case *c) { make_stack(c, 4, 1); }
+static void make_stack4_plain(kp_case *c) { make_stack(c, 4, 0); }
+static void make_stack3(kp_case *c) { make_stack(c, 3, 1); }
+
+static void reference_stack(const void *args) {
+    const kp_gather_stack_args *a = args;
+    for (int i = 0; i < a->P * a->B; i++)
+        for (int k = 0; k < a->stack; k++)
+            for (int y = 0; y < a->out.h; y++)
+                for (int x = 0; x < a->out.w; x++) {
+                    int64_t f = a->index[i * a->stack + k];
+                    const uint8_t *frames = a->frames + (i / a->B) * a->frames_stride;
+                    double v = f < 0 ? 0 : frames[(f * a->out.h + y) * a->out.w + x];
+                    a->y[i * kp_image_floats(a->out) + kp_image_at(a->out, y, x) + k] =
+                        (float)(a->divide ? v / 255 : v);
+                }
+}
+
+/* ---- TD loss ---------------------------------------------------------------------------------- */
+
+static void make_td(kp_case *c, kp_td_kind kind, int is_double, int weighted) {
+    enum { B = 32, A = 6 };
+    *(kp_td_loss_args *)c->args = (kp_td_loss_args){
+        .P = c->P, .B = B, .A = A, .kind = kind,
+        .q = kp_case_alloc(c, 'f', KP_IN, B * A, -2, 2),
+        .q_next = kp_case_alloc(c, 'f', KP_IN, B * A, -2, 2),
+        .q_next_online = is_double ? kp_case_alloc(c, 'f', KP_IN, B * A, -2, 2) : NULL,
+        .action = kp_case_alloc(c, 'i', KP_IN, B, 0, A),
+        .reward = kp_case_alloc(c, 'f', KP_IN, B, -1, 1),
+        .discount = kp_case_alloc(c, 'f', KP_IN, B, 0, 1),
+        .weight = weighted ? kp_case_alloc(c, 'f', KP_IN, B, 0, 1) : NULL,
+        .dq = kp_case_alloc(c, 'f', KP_OUT, B * A, 0, 0), .td = kp_case_alloc(c, 'f', KP_OUT, B, 0, 0),
+        .loss = kp_case_alloc(c, 'f', KP_OUT, 1, 0, 0),
+    };
+}
+
+static void make_td_mse(kp_case *c) { make_td(c, KP_MSE, 0, 0); }
+static void make_td_huber(kp_case *c) { make_td(c, KP_HUBER, 1, 1); }
+
+static void reference_td(const void *args) {
+    const kp_td_loss_args *a = args;
+    for (int p = 0; p < a->P; p++) {
+        double loss = 0;
+        for (int i = p * a->B; i < (p + 1) * a->B; i++) {
+            const float *choose = a->q_next_online ? a->q_next_online : a->q_next;
+            int best = 0;
+            for (int k = 1; k < a->A; k++)
+                if (choose[i * a->A + k] > choose[i * a->A + best]) best = k;
+            double target = (double)a->reward[i] + (double)a->discount[i] * (double)a->q_next[i * a->A + best];
+            double e = (double)a->q[i * a->A + a->action[i]] - target;
+            double w = (a->weight ? (double)a->weight[i] : 1) / a->B;
+            int linear = a->kind == KP_HUBER && fabs(e) > 1;
+            double half = a->kind == KP_HUBER ? 0.5 : 1;
+            loss += w * (linear ? fabs(e) - 0.5 : half * e * e);
+            for (int k = 0; k < a->A; k++)
+                a->dq[i * a->A + k] =
+                    k != a->action[i] ? 0 : (float)(w * (linear ? copysign(1, e) : 2 * half * e));
+            a->td[i] = (float)e;
+        }
+        a->loss[p] = (float)loss;
+    }
+}
+
+const kp_op_row kp_element_rows[] = {
+    { "adam_clip", KP_OP_adam_clip, make_adam, reference_adam, 1e-6 },
+    { "adam_clip with decay and a gradient limit", KP_OP_adam_clip, make_adamw, reference_adam, 1e-6 },
+    { "sgd_clip", KP_OP_sgd_clip, make_sgd, reference_sgd, 1e-6 },
+    { "rmsprop_clip", KP_OP_rmsprop_clip, make_rmsprop, reference_rmsprop, 1e-6 },
+    { "rmsprop_clip centered", KP_OP_rmsprop_clip, make_rmsprop_centered, reference_rmsprop, 1e-6 },
+    { "grad_norm_chunks", KP_OP_grad_norm_chunks, make_norm_chunks, reference_norm_chunks, 1e-13 },
+    { "grad_norm_scale", KP_OP_grad_norm_scale, make_norm_scale, reference_norm_scale, 1e-6 },
+    { "tally_sum", KP_OP_tally_sum, make_tally_sum, reference_tally_sum, 0 },
+    { "copy", KP_OP_copy, make_copy, reference_copy, 0 },
+    { "gather_stack of 4, / 255", KP_OP_gather_stack, make_stack4, reference_stack, 0 },
+    { "gather_stack of 4", KP_OP_gather_stack, make_stack4_plain, reference_stack, 0 },
+    { "gather_stack of 3, / 255", KP_OP_gather_stack, make_stack3, reference_stack, 0 },
+    { "td_loss, squared error", KP_OP_td_loss, make_td_mse, reference_td, 1e-6 },
+    { "td_loss, Huber, double, weighted", KP_OP_td_loss, make_td_huber, reference_td, 1e-6 },
+    { 0 },
+};
