@@ -1,0 +1,255 @@
+/* optim.c: whole updates of a population against plain double precision, member by member. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/philox.h"
+#include "optim/optim.h"
+
+enum { N = 3 * KP_CHUNK, MAX_P = 3, STEPS = 20 };
+
+/* Two tensors: 1500 and 300 elements, two chunks and one. */
+static kp_tensor tensors[] = {
+    { .name = "fc.weight", .role = KP_WEIGHT, .count = 1500, .n_chunks = 2, .scale_fan_in = 0.5f },
+    { .name = "fc.bias", .role = KP_BIAS, .count = 300, .offset = 2 * KP_CHUNK, .n_chunks = 1, .scale_fan_in = 0.25f },
+};
+static int32_t chunk_tensor[] = { 0, 0, 1 };
+static kp_layout layout = { .n_tensors = 2, .n_chunks = 3, .N = N, .tensor = tensors, .chunk_tensor = chunk_tensor };
+
+static int is_padding(int e) { return e < 2 * KP_CHUNK ? e >= 1500 : e >= 2 * KP_CHUNK + 300; }
+
+/* In [-1, 1); the gradient of a member depends on its identity and the step, not on its place. */
+static float value(int member, int step, int e) {
+    if (is_padding(e)) return 0;
+    return 2 * kp_uniform(kp_philox((uint64_t)member, KP_STREAM_TEST, (uint64_t)step << 32 | (uint64_t)e).x[0]) - 1;
+}
+
+typedef struct {
+    kp_backend *backend;
+    kp_program *program;
+    kp_optim *optim;
+    float *theta, *grad;
+    int P, first;
+} world;
+
+static world open_world(kp_optim_options o, int P, int first) {
+    world w = { .P = P, .first = first };
+    kp_err err = { "" };
+    size_t bytes = (size_t)P * N * sizeof(float);
+    kp_status st = kp_backend_open(&w.backend, "cpu", 2, &err);
+    if (!st) st = kp_backend_alloc(w.backend, (void **)&w.theta, bytes, "theta", &err);
+    if (!st) st = kp_backend_alloc(w.backend, (void **)&w.grad, bytes, "grad", &err);
+    o.member += first;
+    if (!st) st = kp_optim_open(&w.optim, w.backend, &layout, P, &o, w.theta, w.grad, &err);
+    if (!st) st = kp_program_open(&w.program, w.backend, P, "test", &err);
+    if (!st) st = kp_optim_add_update(w.optim, w.program, &err);
+    if (!st) st = kp_program_seal(w.program, &err);
+    cr_assert_eq(st, KP_OK, "%s", err.text);
+    for (int i = 0; i < P * N; i++) w.theta[i] = value(first + i / N, 0, i % N); /* CPU memory is host memory */
+    return w;
+}
+
+static void close_world(world *w) {
+    kp_program_close(w->program);
+    kp_optim_close(w->optim);
+    kp_backend_close(w->backend);
+}
+
+static void step(world *w, int s, const uint8_t *active) {
+    kp_err err = { "" };
+    for (int i = 0; i < w->P * N; i++) w->grad[i] = value(w->first + i / N, s, i % N);
+    kp_status st = kp_optim_prepare(w->optim, active, &err);
+    if (!st) st = kp_program_run(w->program, active, &err);
+    cr_assert_eq(st, KP_OK, "%s", err.text);
+}
+
+/* ---- the reference ---------------------------------------------------------------------------- */
+
+typedef struct {
+    double x[N], a[N], b[N]; /* weights; moments */
+    double norm;
+    uint64_t outside[2];
+} reference;
+
+static void reference_step(reference *r, kp_rule rule, int centered, const kp_optim_member *m, int member, int t) {
+    double sum = 0;
+    for (int e = 0; e < N; e++) sum += (double)value(member, t, e) * (double)value(member, t, e);
+    r->norm = sqrt(sum);
+    double scale = fmin(1, m->grad_norm / (r->norm + 1e-6));
+    for (int e = 0; e < N; e++) {
+        double g = scale * (double)value(member, t, e), *x = &r->x[e], *a = &r->a[e], *b = &r->b[e];
+        switch (rule) {
+        case KP_RULE_ADAMW:
+            *x *= 1 - m->lr * m->weight_decay; /* fall through */
+        case KP_RULE_ADAM:
+            *a = m->beta1 * *a + (1 - m->beta1) * g;
+            *b = m->beta2 * *b + (1 - m->beta2) * g * g;
+            *x -= m->lr * (*a / (1 - pow(m->beta1, t))) / (sqrt(*b / (1 - pow(m->beta2, t))) + m->eps);
+            break;
+        case KP_RULE_SGD:
+            *a = m->momentum * *a + g + m->weight_decay * *x;
+            *x -= m->lr * *a;
+            break;
+        case KP_RULE_RMSPROP:
+            g += m->weight_decay * *x;
+            *a = m->beta2 * *a + (1 - m->beta2) * g * g;
+            *b = m->beta2 * *b + (1 - m->beta2) * g;
+            *x -= m->lr * g / (sqrt(*a - (centered ? *b * *b : 0)) + m->eps);
+            break;
+        default: break;
+        }
+        int tensor = e >= 2 * KP_CHUNK;
+        double bound = m->clip.kappa * (double)tensors[tensor].scale_fan_in;
+        if (m->clip.once && m->clip.at != t) bound = INFINITY;
+        r->outside[tensor] += fabs(*x) > bound;
+        *x = fmin(fmax(*x, -bound), bound);
+    }
+}
+
+/* Members differ in everything that may differ. */
+static const kp_optim_member members[MAX_P] = {
+    { .lr = 0.01, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-4, .momentum = 0.9, .weight_decay = 0.1,
+      .grad_norm = INFINITY, .clip = { .kappa = 1.5, .bias = 1, .last_layer = 1 } },
+    { .lr = 0.03, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-3, .momentum = 0, .weight_decay = 0,
+      .grad_norm = 2, .clip = { .kappa = INFINITY, .bias = 1, .last_layer = 1 } },
+    { .lr = 0.02, .beta1 = 0, .beta2 = 0.9, .eps = 1e-2, .momentum = 0.5, .weight_decay = 0.5,
+      .grad_norm = 1000, .clip = { .kappa = 1, .bias = 1, .last_layer = 1, .once = 1, .at = 7 } },
+};
+
+static const struct { const char *name; kp_rule rule; int centered, n_moments; } rules[] = {
+    { "adam", KP_RULE_ADAM, 0, 2 },       { "adamw", KP_RULE_ADAMW, 0, 2 },
+    { "sgd", KP_RULE_SGD, 0, 1 },         { "rmsprop", KP_RULE_RMSPROP, 0, 1 },
+    { "rmsprop centered", KP_RULE_RMSPROP, 1, 2 },
+};
+
+static kp_optim_options options(size_t i) {
+    return (kp_optim_options){ .rule = rules[i].rule, .centered = rules[i].centered, .member = members };
+}
+
+Test(optim, equals_double_precision) {
+    for (size_t i = 0; i < KP_COUNT(rules); i++) {
+        static reference want[MAX_P];
+        kp_err err;
+        world w = open_world(options(i), MAX_P, 0);
+        memset(want, 0, sizeof want);
+        for (int p = 0; p < MAX_P; p++)
+            for (int e = 0; e < N; e++) want[p].x[e] = (double)value(p, 0, e);
+        for (int t = 1; t <= STEPS; t++) {
+            step(&w, t, NULL);
+            for (int p = 0; p < MAX_P; p++)
+                reference_step(&want[p], rules[i].rule, rules[i].centered, &members[p], p, t);
+        }
+        kp_tensor_tally tally[2 * MAX_P];
+        float norm[MAX_P];
+        cr_assert_eq(kp_optim_tally(w.optim, tally, &err), KP_OK);
+        cr_assert_eq(kp_optim_grad_norm(w.optim, norm, &err), KP_OK);
+        cr_expect_eq(kp_optim_n_moments(w.optim), rules[i].n_moments, "%s", rules[i].name);
+        for (int p = 0; p < MAX_P; p++) {
+            for (int e = 0; e < N; e++) {
+                double got = (double)w.theta[p * N + e], x = want[p].x[e];
+                cr_assert(fabs(got - x) <= 2e-6 + 2e-6 * fabs(x), "%s: member %d, element %d: %.9g, not %.9g",
+                          rules[i].name, p, e, got, x);
+                cr_assert(!is_padding(e) || got == 0, "%s: padding", rules[i].name);
+            }
+            for (int k = 0; k < 2; k++) { /* values at the bound itself may round to either side */
+                double off = fabs((double)tally[2 * p + k].outside - (double)want[p].outside[k]);
+                cr_expect(off <= 0.001 * (double)want[p].outside[k], "%s: member %d, tensor %d: %lu outside, not %lu",
+                          rules[i].name, p, k, tally[2 * p + k].outside, want[p].outside[k]);
+                cr_expect_eq(tally[2 * p + k].non_finite, 0u);
+            }
+            cr_expect(fabs((double)norm[p] / want[p].norm - 1) < 1e-6, "%s: norm of member %d", rules[i].name, p);
+            cr_expect_eq(kp_optim_step(w.optim, p), STEPS);
+        }
+        cr_expect(want[0].outside[0] && !want[1].outside[0] && want[2].outside[1], "the test clips");
+        close_world(&w);
+    }
+}
+
+Test(optim, member_equals_itself_alone) {
+    for (size_t i = 0; i < KP_COUNT(rules); i++) {
+        world all = open_world(options(i), MAX_P, 0);
+        for (int t = 1; t <= STEPS; t++) step(&all, t, NULL);
+        for (int p = 0; p < MAX_P; p++) {
+            world alone = open_world(options(i), 1, p);
+            for (int t = 1; t <= STEPS; t++) step(&alone, t, NULL);
+            cr_expect(!memcmp(alone.theta, all.theta + p * N, N * sizeof(float)), "%s: member %d", rules[i].name, p);
+            close_world(&alone);
+        }
+        close_world(&all);
+    }
+}
+
+Test(optim, inactive_members_stand_still) {
+    const uint8_t active[MAX_P] = { 1, 0, 1 };
+    world w = open_world(options(0), MAX_P, 0);
+    for (int t = 1; t <= 3; t++) step(&w, t, active);
+    for (int e = 0; e < N; e++) cr_assert_eq(w.theta[N + e], value(1, 0, e), "element %d", e);
+    cr_expect(kp_optim_step(w.optim, 0) == 3 && kp_optim_step(w.optim, 1) == 0);
+    const char *name;
+    for (int k = 0; k < kp_optim_n_moments(w.optim); k++)
+        for (int e = 0; e < N; e++) cr_assert_eq(kp_optim_moment(w.optim, k, &name)[N + e], 0);
+    close_world(&w);
+}
+
+Test(optim, clips_once_at_its_update) {
+    world w = open_world(options(2), MAX_P, 0);
+    for (int t = 1; t <= 8; t++) {
+        kp_tensor_tally tally[2 * MAX_P];
+        step(&w, t, NULL);
+        cr_assert_eq(kp_optim_tally(w.optim, tally, NULL), KP_OK);
+        cr_expect_eq(tally[4].outside > 0, t >= 7, "update %d", t);
+        double largest = 0;
+        for (int e = 0; e < 1500; e++) largest = fmax(largest, fabs((double)w.theta[2 * N + e]));
+        cr_expect(t == 7 ? largest == 0.5 : largest > 0.5, "update %d: %g", t, largest);
+    }
+    close_world(&w);
+}
+
+Test(optim, tally_counts_all_updates_and_can_be_set) {
+    world w = open_world(options(0), 1, 0);
+    kp_tensor_tally tally[2], zero[2] = { { 0, 0 } };
+    step(&w, 1, NULL);
+    kp_optim_tally(w.optim, tally, NULL);
+    uint64_t first = tally[0].outside;
+    cr_expect(first > 0);
+    step(&w, 2, NULL);
+    kp_optim_tally(w.optim, tally, NULL);
+    cr_expect_gt(tally[0].outside, first);
+    uint64_t second = tally[0].outside - first;
+    kp_optim_set_tally(w.optim, zero, NULL);
+    w.theta[5] = NAN;
+    step(&w, 2, NULL);
+    kp_optim_tally(w.optim, tally, NULL);
+    cr_expect(tally[0].non_finite == 1 && tally[1].non_finite == 0 && isnan(w.theta[5]));
+    cr_expect(tally[0].outside <= second * 2 && tally[0].outside > 0);
+    close_world(&w);
+}
+
+Test(optim, step_size_can_change) {
+    world w = open_world(options(2), 2, 0);
+    step(&w, 1, NULL);
+    static float before[2 * N];
+    memcpy(before, w.theta, sizeof before);
+    kp_optim_set_lr(w.optim, 1, 0);
+    step(&w, 2, NULL);
+    cr_expect(memcmp(before, w.theta, N * sizeof(float)), "member 0 moves");
+    cr_expect(!memcmp(before + N, w.theta + N, N * sizeof(float)), "member 1, step size 0, does not");
+    close_world(&w);
+}
+
+Test(optim, an_unknown_kappa_is_told) {
+    kp_optim_member m = members[0];
+    kp_err err = { "" };
+    kp_backend *backend = NULL;
+    kp_optim *optim = NULL;
+    float *x = NULL;
+    m.clip.n_named = 1;
+    strcpy(m.clip.named[0].name, "fc7");
+    cr_assert_eq(kp_backend_open(&backend, "cpu", 1, &err), KP_OK);
+    cr_assert_eq(kp_backend_alloc(backend, (void **)&x, N * sizeof(float), "x", &err), KP_OK);
+    kp_optim_options o = { .rule = KP_RULE_ADAM, .member = &m };
+    cr_expect_eq(kp_optim_open(&optim, backend, &layout, 1, &o, x, x, &err), KP_BAD_CONFIG);
+    cr_expect(strstr(err.text, "'fc7'") && !optim, "%s", err.text);
+    kp_backend_close(backend);
+}
