@@ -1,0 +1,223 @@
+/* report.c: made-up runs on disk, through to the table, the curves and the picture. */
+#include "report/report.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <png.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config/config.h"
+#include "report/metrics_csv.h"
+
+#define HEAD "member,seed,agent_step,frames,updates,episodes,return_mean,eval_return_mean,eval_return_std,eval_episodes," \
+             "loss,q_mean,grad_norm,weight_l2,share_clipped,epsilon,non_finite\n"
+
+static char root[] = "/tmp/kp-report-XXXXXX";
+
+static void make_root(void) { cr_assert(mkdtemp(root)); }
+
+static void remove_root(void) {
+    char command[64];
+    snprintf(command, sizeof command, "rm -r %s", root);
+    cr_assert(!system(command));
+}
+
+TestSuite(report, .init = make_root, .fini = remove_root);
+
+static const char *in_root(const char *name) {
+    static char path[8][128];
+    static int at;
+    at = (at + 1) % 8;
+    snprintf(path[at], sizeof path[at], "%s/%s", root, name);
+    return path[at];
+}
+
+static void put_text(const char *path, const char *text) {
+    FILE *f = fopen(path, "w");
+    cr_assert(f && fputs(text, f) >= 0 && !fclose(f));
+}
+
+static char *text_of(const char *path) {
+    FILE *f = fopen(path, "r");
+    static char text[65536];
+    cr_assert(f, "%s", path);
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    fclose(f);
+    return text;
+}
+
+/* A run of P members with seeds from `seed`. Member i logs the training return every 1,000 steps and is
+ * evaluated every 2,000; its last evaluation is final + i. */
+static const char *make_run(const char *name, int P, int seed, const char *game, const char *kappa, int rows, double final) {
+    char args[6][64], *text = NULL, path[200];
+    const char *argv[6];
+    for (int i = 0; i < 6; i++) argv[i] = args[i];
+    snprintf(args[0], 64, "population.size=%d", P);
+    snprintf(args[1], 64, "seed=%d", seed);
+    snprintf(args[2], 64, "env.game=%s", game);
+    snprintf(args[3], 64, "optim.clip.kappa=%s", kappa);
+    snprintf(args[4], 64, "train.agent_steps=20000");
+    snprintf(args[5], 64, "threads=%d", seed + 1); /* no part of a method */
+    kp_config c;
+    kp_origins o;
+    kp_err err = { "" };
+    cr_assert(!kp_config_load(&c, &o, "dqn-dopamine", 6, argv, &err), "%s", err.text);
+    cr_assert(!kp_config_write(&c, &o, &text, &err), "%s", err.text);
+    const char *dir = in_root(name);
+    cr_assert(!mkdir(dir, 0777));
+    snprintf(path, sizeof path, "%s/config.yaml", dir);
+    put_text(path, text);
+    free(text);
+    snprintf(path, sizeof path, "%s/metrics.csv", dir);
+    FILE *f = fopen(path, "w");
+    cr_assert(f);
+    fputs(HEAD, f);
+    for (int row = 1; row <= rows; row++)
+        for (int i = 0; i < P; i++) {
+            double share = 1.0 * row / rows;
+            fprintf(f, "%d,%d,%d,%d,0,0,%g,", i, seed + i, 1000 * row, 4000 * row, final * share / 2 + i);
+            if (row % 2 == 0) fprintf(f, "%g,1,10,", final * sqrt(share) + i);
+            else fprintf(f, ",,,");
+            fprintf(f, "0.1,1,,%g,%s,0.5,0\n", 20 + 10 * share, strcmp(kappa, "none") ? "0.25" : "");
+        }
+    cr_assert(!fclose(f));
+    return dir;
+}
+
+static void add(kp_report *r, const char *dir) {
+    kp_err err = { "" };
+    cr_assert(!kp_report_add_run(r, dir, &err), "%s", err.text);
+}
+
+/* "a b c" for every run of blanks in between, to compare rows whatever their columns' widths. */
+static int has_row(const char *table, const char *want) {
+    char squeezed[65536], *to = squeezed;
+    for (const char *c = table; *c; c++)
+        if (*c != ' ' || (c[1] != ' ' && to > squeezed)) *to++ = *c;
+    *to = 0;
+    return strstr(squeezed, want) != NULL;
+}
+
+Test(report, rows_are_games_and_methods_whatever_folders_the_seeds_are_in) {
+    kp_report *r = kp_report_open();
+    char *text = NULL;
+    kp_err err = { "" };
+    add(r, make_run("a", 3, 0, "pong", "none", 20, 10));   /* 10, 11, 12 */
+    add(r, make_run("b", 1, 3, "pong", "none", 20, 19));   /* and 19 */
+    add(r, make_run("c", 1, 0, "pong", "2", 20, 1500));
+    add(r, make_run("d", 1, 0, "qbert", "2", 12, 40));
+    cr_assert(!kp_report_write(r, NULL, &text, &err), "%s", err.text);
+    cr_expect(has_row(text, "pong kappa none 4 13.00 10.25 … 17.00 11.50 11.50 30.00 - 20000 80000\n"), "%s", text);
+    cr_expect(has_row(text, "pong kappa 2 1 1500 - 1500 1500 30.00 25.00 20000 80000\n"), "%s", text);
+    cr_expect(has_row(text, "qbert kappa 2 1 40.00 - 40.00 40.00 30.00 25.00 12000 48000\n"), "%s", text);
+    cr_expect(strstr(text, "latest evaluation"), "%s", text);
+    cr_expect(strstr(text, "/d, seed 0: 12000 of 20000 agent steps\n"), "%s", text);
+    cr_expect(!strstr(text, "unfinished: ") || !strstr(strstr(text, "unfinished: ") + 1, "unfinished: "), "%s", text);
+    free(text);
+
+    const char *again = make_run("again", 1, 1, "pong", "none", 2, 1);
+    cr_expect(kp_report_add_run(r, again, &err) == KP_BAD_CONFIG);
+    cr_expect(strstr(err.text, "/again: the same run as in ") && strstr(err.text, "/a (seed 1)"), "%s", err.text);
+    kp_report_close(r);
+}
+
+static int png_size(const char *path, int *width, int *height) {
+    png_image image = { .version = PNG_IMAGE_VERSION };
+    if (!png_image_begin_read_from_file(&image, path)) return 0;
+    *width = (int)image.width, *height = (int)image.height;
+    image.format = PNG_FORMAT_RGB;
+    png_bytep pixels = malloc(PNG_IMAGE_SIZE(image));
+    int whole = png_image_finish_read(&image, NULL, pixels, 0, NULL), coloured = 0;
+    for (size_t i = 0; i + 2 < PNG_IMAGE_SIZE(image); i += 3) /* #0072B2, the first method's line */
+        coloured += pixels[i] == 0x00 && pixels[i + 1] == 0x72 && pixels[i + 2] == 0xB2;
+    free(pixels);
+    return whole && coloured > 100;
+}
+
+Test(report, curves_and_picture) {
+    kp_report *r = kp_report_open();
+    char *text = NULL;
+    kp_err err = { "" };
+    int width = 0, height = 0;
+    add(r, make_run("a", 3, 0, "pong", "none", 20, 10));
+    add(r, make_run("b", 2, 0, "pong", "{hidden: 5, output: 1.5}", 20, 20));
+    kp_status st = kp_report_write(r, in_root("out/of/report"), &text, &err);
+    if (system("command -v gnuplot >/dev/null")) cr_assert(st == KP_DEVICE, "%d", st);
+    else {
+        cr_assert(!st, "%s", err.text);
+        cr_expect(png_size(in_root("out/of/report/curves-pong.png"), &width, &height), "damaged or empty");
+        cr_expect(width == 900 && height == 1040, "%dx%d", width, height);
+    }
+    cr_expect_str_eq(text_of(in_root("out/of/report/report.txt")), text);
+    const char *csv = text_of(in_root("out/of/report/curves-pong.csv"));
+    cr_expect(!strncmp(csv, "metric,method,agent_step,frames,runs,mean,low95,high95\n", 55));
+    cr_expect(strstr(csv, "\neval_return_mean,\"kappa none\",20000,80000,3,11,"), "%s", csv);
+    cr_expect(strstr(csv, "\neval_return_mean,\"kappa {hidden: 5, output: 1.5}\",20000,80000,2,20.5,"), "%s", csv);
+    cr_expect(!strstr(csv, "\neval_return_mean,\"kappa none\",19000,"), "a step without an evaluation has a point");
+    cr_expect(strstr(csv, "\nweight_l2,\"kappa none\",1000,4000,3,20.5,20.5,20.5\n"), "%s", csv);
+    cr_expect(strstr(csv, "\npercent_clipped,\"kappa {hidden: 5, output: 1.5}\",1000,4000,2,25,25,25\n"), "%s", csv);
+    cr_expect(!strstr(csv, "percent_clipped,\"kappa none\""));
+    free(text);
+    kp_report_close(r);
+}
+
+Test(report, without_gnuplot_the_table_is_there) {
+    kp_report *r = kp_report_open();
+    char *text = NULL;
+    kp_err err = { "" };
+    add(r, make_run("a", 1, 0, "pong", "none", 4, 10));
+    setenv("PATH", "/nowhere", 1);
+    kp_status st = kp_report_write(r, in_root("out"), &text, &err);
+    setenv("PATH", "/usr/bin:/bin", 1);
+    cr_expect(st == KP_DEVICE, "%d", st);
+    cr_expect(strstr(err.text, "gnuplot is not installed") && strstr(err.text, "apt install gnuplot-nox"), "%s", err.text);
+    cr_expect(text && has_row(text, "pong dqn-dopamine 1 10.00 - "), "%s", text);
+    cr_expect(!access(in_root("out/curves-pong.csv"), R_OK) && !access(in_root("out/curves-pong.gp"), R_OK));
+    free(text);
+    kp_report_close(r);
+}
+
+static const struct { const char *name, *text; kp_status want; int rows; const char *message; } files[] = {
+    { "a whole file", "member,agent_step,return_mean\n0,10,1.5\n0,20,\n", KP_OK, 2, "" },
+    { "a cut last line", "member,agent_step,return_mean\n0,10,1.5\n0,20,3", KP_OK, 1, "" },
+    { "a line cut in its first cell", "member,agent_step,return_mean\n0,10,1.5\n0", KP_OK, 1, "" },
+    { "a head alone", "member,agent_step,return_mean\n", KP_OK, 0, "" },
+    { "other columns in another order", "x,return_mean,agent_step,member\nwhat,1.5,10,0\n", KP_OK, 1, "" },
+    { "no head", "0,10,1.5\n", KP_BAD_DATA, 0, ":1: no head with member and agent_step" },
+    { "nothing", "", KP_BAD_DATA, 0, ": empty; the run has logged nothing yet" },
+    { "a cell of letters", "member,agent_step,return_mean\n0,10,1.5\n0,20,3x\n", KP_BAD_DATA, 0, ":3: '3x' is not a number" },
+    { "a short row", "member,agent_step,return_mean\n0,10\n", KP_BAD_DATA, 0, ":2: 2 cells, expected 3" },
+    { "a long row", "member,agent_step,return_mean\n0,10,1,2\n", KP_BAD_DATA, 0, ":2: 4 cells, expected 3" },
+    { "no step", "member,agent_step,return_mean\n0,,1\n", KP_BAD_DATA, 0, ":2: member or agent_step is empty" },
+};
+
+Test(report, metrics_files) {
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        kp_metrics m;
+        kp_err err = { "" };
+        char want[256];
+        const char *path = in_root("metrics.csv");
+        put_text(path, files[i].text);
+        kp_status st = kp_metrics_read(&m, path, &err);
+        snprintf(want, sizeof want, "%s%s", *files[i].message ? path : "", files[i].message);
+        cr_expect(st == files[i].want && m.n == files[i].rows, "%s: status %d, %d rows", files[i].name, st, m.n);
+        cr_expect(!strcmp(err.text, want), "%s: '%s'", files[i].name, err.text);
+        if (m.n) cr_expect(m.cell[KP_METRIC_RETURN] == 1.5 && m.cell[KP_METRIC_AGENT_STEP] == 10 && isnan(m.cell[KP_METRIC_WEIGHT_L2]), "%s", files[i].name);
+        kp_metrics_free(&m);
+    }
+}
+
+Test(report, a_missing_run_names_its_file) {
+    kp_report *r = kp_report_open();
+    kp_err err = { "" };
+    cr_expect(kp_report_add_run(r, in_root("none"), &err) == KP_STORAGE);
+    cr_expect(strstr(err.text, "/none/config.yaml: cannot be read: "), "%s", err.text);
+    char *text = NULL;
+    cr_expect(kp_report_table(r, &text, &err) == KP_BAD_DATA && !text);
+    kp_report_close(r);
+}
