@@ -28,14 +28,14 @@ static void put_quoted(FILE *f, const char *text) {
     fputc('\'', f);
 }
 
-static void put_data(FILE *f, const kp_plot *p) {
+static void put_data(FILE *f, const kp_plot *p, double unit) {
     for (int i = 0; i < p->n; i++)
         for (int j = 0; j < p->panel[i].n; j++) {
             const kp_curve *c = &p->panel[i].curve[j];
             if (!c->n) continue;
             fprintf(f, "$data_%d_%d << END\n", i, j);
             for (int k = 0; k < c->n; k++)
-                fprintf(f, "%.10g %.10g %.10g %.10g\n", c->point[k].step, c->point[k].value, c->point[k].low,
+                fprintf(f, "%.10g %.10g %.10g %.10g\n", c->point[k].step / unit, c->point[k].value, c->point[k].low,
                         c->point[k].high);
             fprintf(f, "END\n");
         }
@@ -51,15 +51,33 @@ static double last_step(const kp_plot *p) {
     return last > 0 ? last : 1;
 }
 
+/* Steps are drawn in thousands or millions, so that the axes have short numbers. */
+static double unit_of(double last, const char **name) {
+    *name = last >= 2e6 ? " (million)" : last >= 2e3 ? " (thousand)" : "";
+    return last >= 2e6 ? 1e6 : last >= 2e3 ? 1e3 : 1;
+}
+
+static void put_axes(FILE *f, const kp_plot *p, int is_first, int is_last) {
+    const char *steps, *frames;
+    double last = last_step(p);
+    unit_of(last, &steps);
+    unit_of(last * p->frames_per_step, &frames);
+    if (is_first)
+        fprintf(f, "set border 7\nset x2tics\nset x2label 'frames%s' offset 0,-0.5\n"
+                   "set key outside top center horizontal noenhanced\n", frames);
+    else fprintf(f, "set border 3\nunset x2tics\nunset x2label\nunset key\n");
+    if (is_last) fprintf(f, "set xlabel 'agent steps%s'\nset format x '%%g'\n", steps);
+    else fprintf(f, "unset xlabel\nset format x ''\n");
+}
+
 /* Bands first, so that no line is under one. The key stands once, above the top panel. */
 static void put_panel(FILE *f, const kp_plot *p, int i, int is_first, int is_last) {
     const kp_panel *panel = &p->panel[i];
     const char *comma = "plot ";
     fprintf(f, "set ylabel ");
     put_quoted(f, panel->title);
-    fprintf(f, " noenhanced\n%s\n%s\n", is_last ? "set xlabel 'agent steps'; set format x '%.4s%c'" : "unset xlabel; set format x ''",
-            is_first ? "set x2label 'frames'; set format x2 '%.4s%c'; set key outside top center horizontal noenhanced"
-                     : "unset x2label; set format x2 ''; unset key");
+    fprintf(f, " noenhanced\n");
+    put_axes(f, p, is_first, is_last);
     for (int band = 1; band >= 0; band--)
         for (int j = 0; j < panel->n; j++) {
             const kp_curve *c = &panel->curve[j];
@@ -78,7 +96,8 @@ static void put_panel(FILE *f, const kp_plot *p, int i, int is_first, int is_las
 }
 
 static void put_script(FILE *f, const kp_plot *p, const char *name, int n_panels) {
-    double last = last_step(p);
+    const char *words;
+    double last = last_step(p), last_frame = last * p->frames_per_step, unit = unit_of(last, &words);
     fprintf(f, "# Draw it: gnuplot %s.gp\n", name);
     fprintf(f, "set terminal pngcairo size 900,%d font 'sans,11' background '#ffffff'\nset output ", HEAD_HEIGHT + n_panels * PANEL_HEIGHT);
     char png[300];
@@ -87,9 +106,9 @@ static void put_script(FILE *f, const kp_plot *p, const char *name, int n_panels
     fprintf(f, "\nset multiplot layout %d,1 title ", n_panels);
     put_quoted(f, p->title);
     fprintf(f, " noenhanced font 'sans,14'\n");
-    put_data(f, p);
-    fprintf(f, "set lmargin 11\nset rmargin 4\nset grid lc rgb '#dddddd'\nset border 3 + 4\nset ytics nomirror\nset xtics nomirror\n"
-               "set x2tics\nset xrange [0:%.10g]\nset x2range [0:%.10g]\n", last, last * p->frames_per_step);
+    put_data(f, p, unit);
+    fprintf(f, "set lmargin 11\nset rmargin 4\nset grid xtics ytics lt 1 lc rgb '#dddddd'\nset ytics nomirror\nset xtics nomirror\n"
+               "set xrange [0:%.10g]\nset x2range [0:%.10g]\n", last / unit, last_frame / unit_of(last_frame, &words));
     int shown = 0;
     for (int i = 0; i < p->n; i++) {
         if (!has_points(&p->panel[i])) continue;
