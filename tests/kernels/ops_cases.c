@@ -77,6 +77,7 @@ static const struct { const char *name; float limit, grad, norm, scale; } norm_c
     { "above the limit is scaled to it", 1, 2, 64, 1 / (64 + 1e-6f) },
     { "below the limit is left alone", 100, 2, 64, 1 },
     { "an infinite limit is none", INFINITY, 1e30f, 32e30f, 1 },
+    { "an infinite limit is none for an infinite norm too", INFINITY, INFINITY, INFINITY, 1 },
     { "a limit of zero is none", 0, 2, 64, 1 },
     { "a gradient of zero is left alone", 1, 0, 0, 1 },
     { "NaN makes the scale NaN", 1, NAN, NAN, NAN },
