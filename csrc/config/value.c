@@ -43,6 +43,10 @@ static int in_range(const kp_key *k, double x) {
 }
 
 static void format_double(char *text, size_t size, double x) {
+    if (x == floor(x) && fabs(x) < 1e15) {
+        snprintf(text, size, "%.0f", x);
+        return;
+    }
     for (int digits = 6; digits <= 17; digits++) { /* the shortest that reads back to the bit */
         snprintf(text, size, "%.*g", digits, x);
         if (strtod(text, NULL) == x) return;

@@ -29,6 +29,12 @@ static const struct { const char *name, *text, *want; } bad_files[] = {
     { "a name outside the list", HEAD "dqn.loss: l1\n", "f.yaml:2: dqn.loss: seen 'l1', expected one of mse|huber" },
     { "out of range", HEAD "dqn.gamma: 1.5\n", "f.yaml:2: dqn.gamma: seen '1.5', expected a number from 0 to 1" },
     { "not a number", HEAD "optim.lr: nan\n", "f.yaml:2: optim.lr: seen 'nan', expected a number above 0, at most 1000" },
+    { "a number after a number", HEAD "optim.lr: 1e-4-5\n",
+      "f.yaml:2: optim.lr: seen '1e-4-5', expected a number above 0, at most 1000" },
+    { "beyond every double", HEAD "checkpoint.interval_seconds: 1e999\n",
+      "f.yaml:2: checkpoint.interval_seconds: seen '1e999', expected a number from 0 to 1000000000" },
+    { "a step size of 0", HEAD "optim.lr: 0\n", "f.yaml:2: optim.lr: seen '0', expected a number above 0, at most 1000" },
+    { "a hexadecimal fraction", HEAD "dqn.gamma: 0x1p-1\n", "f.yaml:2: dqn.gamma: seen '0x1p-1', expected a number from 0 to 1" },
     { "hexadecimal", HEAD "seed: 0x10\n",
       "f.yaml:2: seed: seen '0x10', expected a whole number from 0 to 18446744073709551615" },
     { "a seed beyond 64 bits", HEAD "seed: 18446744073709551616\n",
@@ -196,6 +202,23 @@ Test(config, reference_has_every_key) {
         }
     }
     free(text);
+}
+
+/* What a population's members may differ in: these and no others. */
+Test(config, per_member_keys) {
+    static const char *const want[] = {
+        "seed", "optim.lr", "optim.beta1", "optim.beta2", "optim.eps", "optim.momentum", "optim.weight_decay",
+        "optim.grad_norm", "optim.clip.kappa", "optim.clip.scale", "optim.clip.bias", "optim.clip.norm",
+        "optim.clip.logstd", "optim.clip.noisy_sigma", "optim.clip.last_layer", "optim.clip.when", "optim.clip.at",
+    };
+    size_t n = 0;
+    for (int i = 0; i < kp_n_keys(); i++)
+        if (kp_key_at(i)->per_member) {
+            cr_assert(n < sizeof want / sizeof *want);
+            cr_expect_str_eq(kp_key_at(i)->key, want[n]);
+            n++;
+        }
+    cr_expect(n == sizeof want / sizeof *want, "%zu keys", n);
 }
 
 Test(config, a_failed_load_leaves_the_configuration_alone) {

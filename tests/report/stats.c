@@ -26,13 +26,13 @@ Test(stats, values) {
 }
 
 static const struct { const char *name; kp_stat stat; kp_estimate want; } intervals[] = {
-    { "mean", KP_STAT_MEAN, { 66.5, 59.75, 74.625 } },
-    { "median", KP_STAT_MEDIAN, { 92.5, 90, 105 } },
-    { "IQM", KP_STAT_IQM, { 72.25, 68.5, 83.5 } },
+    { "mean", KP_STAT_MEAN, { 67.09875, 60.1371875, 75.5920625 } },
+    { "median", KP_STAT_MEDIAN, { 92.85, 90.13, 105.505 } },
+    { "IQM", KP_STAT_IQM, { 72.6775, 68.775, 84.2123125 } },
 };
 
 Test(stats, stratified_bootstrap) {
-    static const double x[] = { 1, 2, 4, 100, 110, 90, 130, 95 };
+    static const double x[] = { 1.1, 2.37, 4.71, 100.3, 110.71, 90.13, 131.9, 95.57 };
     static const int n[] = { 3, 5 };
     for (size_t i = 0; i < sizeof intervals / sizeof *intervals; i++) {
         kp_estimate e, want = intervals[i].want;

@@ -37,7 +37,7 @@ def bootstrap(stat, strata, seed, resamples=2000):
 scores = [3.5, -1.0, 12.25, 7.0, 7.5, 0.5, 20.0, 4.0, 5.0]
 print("mean, median, iqm of 9:", np.mean(scores), np.median(scores), iqm(scores))
 print("mean, median, iqm of 8:", np.mean(scores[:8]), np.median(scores[:8]), iqm(scores[:8]))
-strata = [[1.0, 2.0, 4.0], [100.0, 110.0, 90.0, 130.0, 95.0]]
+strata = [[1.1, 2.37, 4.71], [100.3, 110.71, 90.13, 131.9, 95.57]]
 for stat in (np.mean, np.median, iqm):
     print(stat.__name__, *("%.17g" % v for v in bootstrap(stat, strata, seed=11)))
 print("tests/report/report.c:", bootstrap(np.mean, [[10.0, 11.0, 12.0, 19.0]], seed=0), iqm([10.0, 11.0, 12.0, 19.0]))

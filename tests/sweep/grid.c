@@ -103,7 +103,7 @@ Test(grid, bad_studies) {
 }
 
 Test(pack, shape_and_schedule_separate_what_members_may_differ_in_does_not) {
-    kp_study s = study_of(HEAD "grid:\n  optim.clip.kappa: [none, {hidden: 2}]\n  train.replay_ratio: [0.25, 1]\n"
+    kp_study s = study_of(HEAD "grid:\n  optim.clip.kappa: [none, {hidden: 2}]\n  train.replay_ratio: [1, 0.25]\n"
                                "  optim.lr: [1e-4, 1e-3]\n  seed: 0..2\n");
     kp_packing p;
     kp_err err = { "" };
@@ -113,7 +113,7 @@ Test(pack, shape_and_schedule_separate_what_members_may_differ_in_does_not) {
     for (int g = 0; g < 2; g++) {
         cr_expect(p.group[g].n == 12);
         for (int i = 0; i < p.group[g].n; i++)
-            cr_expect(s.run[p.group[g].run[i]].train.replay_ratio == (g ? 1 : 0.25));
+            cr_expect(s.run[p.group[g].run[i]].train.replay_ratio == (g ? 0.25 : 1));
     }
     cr_expect(p.group[0].run[0] == 0 && p.group[1].run[0] == 6);
     kp_packing_free(&p);
