@@ -21,14 +21,17 @@ void kp_config_defaults(kp_config *config, kp_origins *origins) {
     memset(config, 0, sizeof *config);
     if (origins) memset(origins, 0, sizeof *origins);
     for (int i = 0; i < kp_n_keys(); i++)
-        if (kp_config_set(config, origins, kp_key_at(i)->key, kp_key_at(i)->standard, "default", NULL)) abort();
+        if (kp_config_set(config, origins, kp_key_at(i)->key, kp_key_at(i)->standard, "default",
+                          NULL))
+            abort();
 }
 
-static kp_status apply_named(kp_config *c, kp_origins *o, const char *name, const char *from, int depth, kp_err *err);
+static kp_status apply_named(kp_config *c, kp_origins *o, const char *name, const char *from,
+                             int depth, kp_err *err);
 
 /* label: for messages, origins and relative bases. Origins in presets name no line. */
-static kp_status apply_text(kp_config *c, kp_origins *o, const char *text, const char *label, int is_preset,
-                            int depth, kp_err *err) {
+static kp_status apply_text(kp_config *c, kp_origins *o, const char *text, const char *label,
+                            int is_preset, int depth, kp_err *err) {
     kp_settings s = { 0 };
     kp_status st = kp_settings_read(&s, text, label, NULL, err);
     if (st) goto out;
@@ -41,8 +44,10 @@ static kp_status apply_text(kp_config *c, kp_origins *o, const char *text, const
     }
     for (int i = 0; i < s.n && !st; i++) {
         char where[256];
-        if (is_preset) snprintf(where, sizeof where, "%s", label);
-        else snprintf(where, sizeof where, "%s:%d", label, s.item[i].line);
+        if (is_preset)
+            snprintf(where, sizeof where, "%s", label);
+        else
+            snprintf(where, sizeof where, "%s:%d", label, s.item[i].line);
         st = kp_config_set(c, o, s.item[i].key, s.item[i].value, where, err);
     }
 out:
@@ -64,16 +69,19 @@ static kp_status fail_unknown(const char *name, kp_err *err) {
         size_t n = strlen(list);
         snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", kp_preset_at(i)->name);
     }
-    return kp_fail(err, KP_BAD_CONFIG, "%s is neither a preset (%s) nor a file (NAME.yaml)", name, list);
+    return kp_fail(err, KP_BAD_CONFIG, "%s is neither a preset (%s) nor a file (NAME.yaml)", name,
+                   list);
 }
 
 /* A preset, or a file beside `from`. A name with a slash or a dot is a file. */
-static kp_status apply_named(kp_config *c, kp_origins *o, const char *name, const char *from, int depth,
-                             kp_err *err) {
+static kp_status apply_named(kp_config *c, kp_origins *o, const char *name, const char *from,
+                             int depth, kp_err *err) {
     const kp_preset *preset = find_preset(name);
     if (depth > MAX_DEPTH)
-        return kp_fail(err, KP_BAD_CONFIG, "%s: more than %d files based on each other; does one base itself on its own?",
-                       name, MAX_DEPTH);
+        return kp_fail(
+            err, KP_BAD_CONFIG,
+            "%s: more than %d files based on each other; does one base itself on its own?", name,
+            MAX_DEPTH);
     if (preset) {
         char label[80];
         snprintf(label, sizeof label, "preset %s", name);
@@ -85,12 +93,13 @@ static kp_status apply_named(kp_config *c, kp_origins *o, const char *name, cons
     if (!strpbrk(name, "/.")) return fail_unknown(name, err);
     char path[1024];
     const char *slash = from && *name != '/' ? strrchr(from, '/') : NULL;
-    snprintf(path, sizeof path, "%.*s%s", slash ? (int)(slash - from + 1) : 0, slash ? from : "", name);
+    snprintf(path, sizeof path, "%.*s%s", slash ? (int)(slash - from + 1) : 0, slash ? from : "",
+             name);
     return apply_file(c, o, path, depth, err);
 }
 
-kp_status kp_config_layer(kp_config *config, kp_origins *origins, const char *preset_or_file, const char *from,
-                          kp_err *err) {
+kp_status kp_config_layer(kp_config *config, kp_origins *origins, const char *preset_or_file,
+                          const char *from, kp_err *err) {
     kp_config_defaults(config, origins);
     return preset_or_file ? apply_named(config, origins, preset_or_file, from, 0, err) : KP_OK;
 }
@@ -104,7 +113,9 @@ kp_status kp_config_load(kp_config *config, kp_origins *origins, const char *pre
         char key[96];
         size_t length = strcspn(args[i], "=");
         if (!args[i][length] || !length || length >= sizeof key)
-            return kp_fail(err, KP_BAD_CONFIG, "command line: %s: expected key=value, such as optim.clip.kappa=2", args[i]);
+            return kp_fail(err, KP_BAD_CONFIG,
+                           "command line: %s: expected key=value, such as optim.clip.kappa=2",
+                           args[i]);
         memcpy(key, args[i], length);
         key[length] = 0;
         st = kp_config_set(&c, &o, key, args[i] + length + 1, "command line", err);
@@ -116,8 +127,8 @@ kp_status kp_config_load(kp_config *config, kp_origins *origins, const char *pre
     return KP_OK;
 }
 
-kp_status kp_config_from_text(kp_config *config, kp_origins *origins, const char *text, const char *name,
-                              kp_err *err) {
+kp_status kp_config_from_text(kp_config *config, kp_origins *origins, const char *text,
+                              const char *name, kp_err *err) {
     kp_config c;
     kp_origins o;
     kp_config_defaults(&c, &o);
@@ -138,24 +149,38 @@ static int is_device(const char *d) {
 kp_status kp_config_check(const kp_config *c, kp_err *err) {
     int64_t held = c->buffer.transitions, first = c->buffer.min_transitions;
     if (!is_device(c->device))
-        return kp_fail(err, KP_BAD_CONFIG, "device: seen '%s', expected auto, cpu, cuda or cuda:N", c->device);
-    if (!*c->env.game) return kp_fail(err, KP_BAD_CONFIG, "env.game: name a game; kappa list games has them all");
+        return kp_fail(err, KP_BAD_CONFIG, "device: seen '%s', expected auto, cpu, cuda or cuda:N",
+                       c->device);
+    if (!*c->env.game)
+        return kp_fail(err, KP_BAD_CONFIG, "env.game: name a game; kappa list games has them all");
     if (first > held)
-        return kp_fail(err, KP_BAD_CONFIG, "buffer.min_transitions is %" PRId64 ", more than buffer.transitions, %" PRId64
-                       ": the first update would never come", first, held);
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "buffer.min_transitions is %" PRId64
+                       ", more than buffer.transitions, %" PRId64
+                       ": the first update would never come",
+                       first, held);
     if (first < c->dqn.batch)
-        return kp_fail(err, KP_BAD_CONFIG, "buffer.min_transitions is %" PRId64 ", less than dqn.batch, %d", first,
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "buffer.min_transitions is %" PRId64 ", less than dqn.batch, %d", first,
                        c->dqn.batch);
     if (held / c->env.count < c->dqn.n_step + c->env.stack)
-        return kp_fail(err, KP_BAD_CONFIG, "buffer.transitions is %" PRId64 ": each of %d environments needs %d, "
-                       "dqn.n_step + env.stack", held, c->env.count, c->dqn.n_step + c->env.stack);
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "buffer.transitions is %" PRId64 ": each of %d environments needs %d, "
+                       "dqn.n_step + env.stack",
+                       held, c->env.count, c->dqn.n_step + c->env.stack);
     if (first > c->train.agent_steps)
-        return kp_fail(err, KP_BAD_CONFIG, "train.agent_steps is %" PRId64 ": training would end before its first update "
-                       "(buffer.min_transitions is %" PRId64 ")", c->train.agent_steps, first);
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "train.agent_steps is %" PRId64
+                       ": training would end before its first update "
+                       "(buffer.min_transitions is %" PRId64 ")",
+                       c->train.agent_steps, first);
     if (c->optim.clip.once && c->optim.clip.at < 1)
-        return kp_fail(err, KP_BAD_CONFIG, "optim.clip.when is once: say after which update in optim.clip.at (1 or later)");
+        return kp_fail(
+            err, KP_BAD_CONFIG,
+            "optim.clip.when is once: say after which update in optim.clip.at (1 or later)");
     if (c->seed > UINT64_MAX - (uint64_t)c->population.size)
-        return kp_fail(err, KP_BAD_CONFIG, "seed is %" PRIu64 ": no room for the seeds of %d members after it", c->seed,
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "seed is %" PRIu64 ": no room for the seeds of %d members after it", c->seed,
                        c->population.size);
     return KP_OK;
 }

@@ -4,8 +4,9 @@
  *     st = kp_config_write(&config, &origins, &text, &err);      config.yaml of the run
  *     st = kp_config_from_text(&config, &origins, text, "config.yaml", &err);
  *
- * Layers, each over the one before: defaults, preset, the file's `base:`, the file, key=value. Every
- * key is one row of the table in schema.c; a kp_config is plain memory, to be copied at will. */
+ * Layers, each over the one before: defaults, preset, the file's `base:`, the file, key=value.
+ * Every key is one row of the table in schema.c; a kp_config is plain memory, to be copied at will.
+ */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -20,9 +21,14 @@ typedef enum { KP_ALGORITHM_DQN } kp_algorithm;
 typedef enum { KP_INPUT_UNIT, KP_INPUT_RAW } kp_input_scale;
 typedef enum { KP_LOSS_MSE, KP_LOSS_HUBER } kp_loss;
 typedef enum { KP_DECAY_FROM_START, KP_DECAY_FROM_FIRST_UPDATE } kp_decay_from;
-typedef enum { KP_PREPROCESS_DOPAMINE, KP_PREPROCESS_TIANSHOU, KP_PREPROCESS_CLEANRL } kp_preprocessing;
+typedef enum {
+    KP_PREPROCESS_DOPAMINE,
+    KP_PREPROCESS_TIANSHOU,
+    KP_PREPROCESS_CLEANRL
+} kp_preprocessing;
 typedef enum { KP_UNIT_UPDATES, KP_UNIT_AGENT_STEPS } kp_period_unit;
 
+/* clang-format off */
 typedef struct {
     int algorithm;   /* kp_algorithm */
     char preset[48]; /* the preset below all other layers; "": none */
@@ -60,26 +66,37 @@ typedef struct {
     struct { double interval_seconds; int keep, replay; } checkpoint;
     struct { int64_t interval_steps; int tensorboard; } log;
 } kp_config;
+/* clang-format on */
 
 /* Where each value came from: "default", "preset dqn-paper", "pong.yaml:12", "command line". */
-typedef struct { char text[KP_CONFIG_MAX_KEYS][128]; } kp_origins;
+typedef struct {
+    char text[KP_CONFIG_MAX_KEYS][128];
+} kp_origins;
 
-typedef enum { KP_KEY_ENUM, KP_KEY_BOOL, KP_KEY_INT, KP_KEY_INT64, KP_KEY_UINT64, KP_KEY_DOUBLE,
-               KP_KEY_DOUBLE_OR_NONE, /* none: INFINITY */
-               KP_KEY_KAPPA, KP_KEY_STRING } kp_key_type;
+typedef enum {
+    KP_KEY_ENUM,
+    KP_KEY_BOOL,
+    KP_KEY_INT,
+    KP_KEY_INT64,
+    KP_KEY_UINT64,
+    KP_KEY_DOUBLE,
+    KP_KEY_DOUBLE_OR_NONE, /* none: INFINITY */
+    KP_KEY_KAPPA,
+    KP_KEY_STRING
+} kp_key_type;
 
 typedef struct {
     const char *key; /* "optim.lr" */
     kp_key_type type;
-    size_t offset;      /* into kp_config */
-    size_t size_bytes;  /* KP_KEY_STRING: of the array */
-    const char *names;  /* KP_KEY_ENUM: "mse|huber", in the order of its enum */
-    double min, max;    /* numbers; both ends are allowed unless above_min */
-    int above_min;      /* 1: min itself is not allowed */
+    size_t offset;        /* into kp_config */
+    size_t size_bytes;    /* KP_KEY_STRING: of the array */
+    const char *names;    /* KP_KEY_ENUM: "mse|huber", in the order of its enum */
+    double min, max;      /* numbers; both ends are allowed unless above_min */
+    int above_min;        /* 1: min itself is not allowed */
     const char *standard; /* the default, as text */
-    const char *unit;   /* "" where there is none */
-    int per_member;     /* 1: members of one population may differ in it */
-    const char *help;   /* one sentence */
+    const char *unit;     /* "" where there is none */
+    int per_member;       /* 1: members of one population may differ in it */
+    const char *help;     /* one sentence */
 } kp_key;
 
 /* The table, in the order of the reference; kp_key_find gives its index, -1 if there is none. */
@@ -94,7 +111,9 @@ const char *kp_key_nearest(const char *key);
 void kp_key_expected(const kp_key *key, char *text, size_t size);
 
 /* Embedded presets; text is YAML whose first comment names the implementation it follows. */
-typedef struct { const char *name, *text; } kp_preset;
+typedef struct {
+    const char *name, *text;
+} kp_preset;
 int kp_n_presets(void);
 const kp_preset *kp_preset_at(int i);
 
@@ -103,13 +122,13 @@ const kp_preset *kp_preset_at(int i);
 
 void kp_config_defaults(kp_config *config, kp_origins *origins);
 
-/* Defaults, then preset_or_file alone, unchecked. from: the file that names it, for relative paths; NULL:
- * the current folder. */
+/* Defaults, then preset_or_file alone, unchecked. from: the file that names it, for relative paths;
+ * NULL: the current folder. */
 kp_status kp_config_layer(kp_config *config, kp_origins *origins, const char *preset_or_file,
                           const char *from, kp_err *err);
 
-/* preset_or_file: a preset's name or a path; NULL: defaults. args: "key=value", n of them. Ends with
- * kp_config_check. */
+/* preset_or_file: a preset's name or a path; NULL: defaults. args: "key=value", n of them. Ends
+ * with kp_config_check. */
 kp_status kp_config_load(kp_config *config, kp_origins *origins, const char *preset_or_file, int n,
                          const char *const *args, kp_err *err);
 
@@ -117,8 +136,8 @@ kp_status kp_config_load(kp_config *config, kp_origins *origins, const char *pre
 kp_status kp_config_from_text(kp_config *config, kp_origins *origins, const char *text,
                               const char *name, kp_err *err);
 
-/* One value from text, as it would stand in a file: "2", "none", "{hidden: 5, output: 1.5}". The message
- * begins with `where`, which also becomes the origin. */
+/* One value from text, as it would stand in a file: "2", "none", "{hidden: 5, output: 1.5}". The
+ * message begins with `where`, which also becomes the origin. */
 kp_status kp_config_set(kp_config *config, kp_origins *origins, const char *key, const char *value,
                         const char *where, kp_err *err);
 
@@ -138,6 +157,8 @@ kp_config kp_config_member(const kp_config *config, int i);
  *   write     YAML, every value with a comment that says where it came from
  *   explain   the same, with each key's help, unit and range
  *   reference Markdown table of the schema */
-kp_status kp_config_write(const kp_config *config, const kp_origins *origins, char **text, kp_err *err);
-kp_status kp_config_explain(const kp_config *config, const kp_origins *origins, char **text, kp_err *err);
+kp_status kp_config_write(const kp_config *config, const kp_origins *origins, char **text,
+                          kp_err *err);
+kp_status kp_config_explain(const kp_config *config, const kp_origins *origins, char **text,
+                            kp_err *err);
 kp_status kp_config_reference(char **text, kp_err *err);

@@ -1,8 +1,9 @@
-/* presets.c: the presets in the program. A preset is a file of presets/, a line here and one in CMakeLists.txt. */
+/* presets.c: the presets in the program. A preset is a file of presets/, a line here and one in
+ * CMakeLists.txt. */
 #include "config.h"
 
-extern const unsigned char kp_preset_dqn_dopamine[], kp_preset_dqn_tianshou[], kp_preset_dqn_paper[],
-    kp_preset_dqn_cleanrl[];
+extern const unsigned char kp_preset_dqn_dopamine[], kp_preset_dqn_tianshou[],
+    kp_preset_dqn_paper[], kp_preset_dqn_cleanrl[];
 
 enum { N_PRESETS = 4 };
 

@@ -1,4 +1,5 @@
-/* schema.c: the table of keys. Validation, the written configuration and the reference all come from it. */
+/* schema.c: the table of keys. Validation, the written configuration and the reference all come
+ * from it. */
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -7,30 +8,32 @@
 #include "config.h"
 
 /* The field's offset; does not compile where the field has another type. */
-#define AT(type, field) _Generic(((kp_config *)0)->field, type: offsetof(kp_config, field))
-#define ENUM(key, field, names, standard, help) \
+#define AT(type, field) _Generic(((kp_config *)0)->field, type : offsetof(kp_config, field))
+#define ENUM(key, field, names, standard, help)                                                    \
     { key, KP_KEY_ENUM, AT(int, field), 0, names, 0, 0, 0, standard, "", 0, help }
-#define BOOL(key, field, standard, help) \
+#define BOOL(key, field, standard, help)                                                           \
     { key, KP_KEY_BOOL, AT(int, field), 0, NULL, 0, 0, 0, standard, "", 0, help }
-#define INT(key, field, min, max, standard, unit, help) \
+#define INT(key, field, min, max, standard, unit, help)                                            \
     { key, KP_KEY_INT, AT(int, field), 0, NULL, min, max, 0, standard, unit, 0, help }
-#define INT64(key, field, min, max, standard, unit, help) \
+#define INT64(key, field, min, max, standard, unit, help)                                          \
     { key, KP_KEY_INT64, AT(int64_t, field), 0, NULL, min, max, 0, standard, unit, 0, help }
-#define DOUBLE(key, field, min, max, standard, unit, help) \
+#define DOUBLE(key, field, min, max, standard, unit, help)                                         \
     { key, KP_KEY_DOUBLE, AT(double, field), 0, NULL, min, max, 0, standard, unit, 0, help }
-#define ABOVE0(key, field, max, standard, unit, help) \
+#define ABOVE0(key, field, max, standard, unit, help)                                              \
     { key, KP_KEY_DOUBLE, AT(double, field), 0, NULL, 0, max, 1, standard, unit, 0, help }
-#define STRING(key, field, standard, help) \
-    { key, KP_KEY_STRING, offsetof(kp_config, field), sizeof ((kp_config *)0)->field, NULL, 0, 0, 0, \
-      standard, "", 0, help }
+#define STRING(key, field, standard, help)                                                         \
+    {                                                                                              \
+        key, KP_KEY_STRING, offsetof(kp_config, field), sizeof((kp_config *)0)->field, NULL, 0, 0, \
+            0, standard, "", 0, help                                                               \
+    }
 /* what members of one population may differ in */
-#define M_DOUBLE(key, field, min, max, standard, help) \
+#define M_DOUBLE(key, field, min, max, standard, help)                                             \
     { key, KP_KEY_DOUBLE, AT(double, field), 0, NULL, min, max, 0, standard, "", 1, help }
-#define M_ABOVE0(key, field, max, standard, help) \
+#define M_ABOVE0(key, field, max, standard, help)                                                  \
     { key, KP_KEY_DOUBLE, AT(double, field), 0, NULL, 0, max, 1, standard, "", 1, help }
-#define M_BOOL(key, field, standard, help) \
+#define M_BOOL(key, field, standard, help)                                                         \
     { key, KP_KEY_BOOL, AT(int, field), 0, NULL, 0, 0, 0, standard, "", 1, help }
-#define M_ENUM(key, field, names, standard, help) \
+#define M_ENUM(key, field, names, standard, help)                                                  \
     { key, KP_KEY_ENUM, AT(int, field), 0, names, 0, 0, 0, standard, "", 1, help }
 
 /* 2^53: every whole number up to here is exact as a double. */
@@ -45,7 +48,8 @@ static const kp_key keys[] = {
     INT("population.size", population.size, 1, 4096, "1", "members",
         "Members trained at once, alike but for their seeds."),
     STRING("run.dir", run.dir, "", "Where the run is kept; empty: runs/ and the run's name."),
-    STRING("run.name", run.name, "", "Name of the run; empty: made from preset, game, kappa and seed."),
+    STRING("run.name", run.name, "",
+           "Name of the run; empty: made from preset, game, kappa and seed."),
 
     INT64("train.agent_steps", train.agent_steps, 1, MOST, "50000000", "agent steps",
           "Length of training; an agent step is one action, env.frame_skip frames."),
@@ -56,11 +60,14 @@ static const kp_key keys[] = {
          "Initial weights: U(+-1/sqrt(fan_in)) as PyTorch, or Xavier uniform with zero biases."),
     ENUM("net.padding", net.padding, "valid|same", "same", "Padding of the convolutions."),
     INT("net.hidden", net.hidden, 1, 16384, "512", "units", "Width of the fully connected layer."),
-    ENUM("net.input_scale", net.input_scale, "unit|raw", "unit", "Pixels as 0 to 1 (unit) or 0 to 255 (raw)."),
+    ENUM("net.input_scale", net.input_scale, "unit|raw", "unit",
+         "Pixels as 0 to 1 (unit) or 0 to 255 (raw)."),
 
     ENUM("dqn.loss", dqn.loss, "mse|huber", "mse", "Loss of the temporal-difference error."),
-    BOOL("dqn.double", dqn.double_q, "false", "Double Q-learning: the online net chooses the next action."),
-    INT("dqn.n_step", dqn.n_step, 1, 100, "1", "agent steps", "Rewards summed before bootstrapping."),
+    BOOL("dqn.double", dqn.double_q, "false",
+         "Double Q-learning: the online net chooses the next action."),
+    INT("dqn.n_step", dqn.n_step, 1, 100, "1", "agent steps",
+        "Rewards summed before bootstrapping."),
     DOUBLE("dqn.gamma", dqn.gamma, 0, 1, "0.99", "", "Discount of one agent step."),
     INT("dqn.batch", dqn.batch, 1, 65536, "32", "transitions", "Transitions in one update."),
 
@@ -71,26 +78,34 @@ static const kp_key keys[] = {
     M_DOUBLE("optim.eps", optim.eps, 0, 1000, "0.00015", "Added to the root of the second moment."),
     M_DOUBLE("optim.momentum", optim.momentum, 0, 0.999999999, "0", "Momentum of sgd."),
     BOOL("optim.centered", optim.centered, "false", "rmsprop: divide by the standard deviation."),
-    M_DOUBLE("optim.weight_decay", optim.weight_decay, 0, 1000, "0", "Decoupled weight decay of adamw."),
-    { "optim.grad_norm", KP_KEY_DOUBLE_OR_NONE, AT(double, optim.grad_norm), 0, NULL, 0, 1e30, 1, "none", "", 1,
-      "Limit of the gradient's global norm, applied before the rule." },
-    { "optim.clip.kappa", KP_KEY_KAPPA, AT(kp_clip_options, optim.clip), 0, NULL, 0, 1e30, 1, "none", "", 1,
-      "Weights stay within kappa times their initialisation bound; none, a number, or numbers by name: "
+    M_DOUBLE("optim.weight_decay", optim.weight_decay, 0, 1000, "0",
+             "Decoupled weight decay of adamw."),
+    { "optim.grad_norm", KP_KEY_DOUBLE_OR_NONE, AT(double, optim.grad_norm), 0, NULL, 0, 1e30, 1,
+      "none", "", 1, "Limit of the gradient's global norm, applied before the rule." },
+    { "optim.clip.kappa", KP_KEY_KAPPA, AT(kp_clip_options, optim.clip), 0, NULL, 0, 1e30, 1,
+      "none", "", 1,
+      "Weights stay within kappa times their initialisation bound; none, a number, or numbers by "
+      "name: "
       "{hidden: 5, output: 1.5, fc1: 2, fc1.weight: 3}." },
     M_ENUM("optim.clip.scale", optim.clip.scale_init_bound, "fan_in|init_bound", "fan_in",
            "The bound at kappa 1: 1/sqrt(fan_in), or the true bound of the initialiser."),
-    M_BOOL("optim.clip.bias", optim.clip.bias, "true", "Clip biases, by the bound of their weights."),
-    M_BOOL("optim.clip.norm", optim.clip.norm, "true", "Clip gains and shifts of normalisation layers."),
-    M_BOOL("optim.clip.logstd", optim.clip.log_std, "true", "Clip the policy's log standard deviation."),
-    M_BOOL("optim.clip.noisy_sigma", optim.clip.noisy_sigma, "false", "Clip the sigmas of noisy layers."),
+    M_BOOL("optim.clip.bias", optim.clip.bias, "true",
+           "Clip biases, by the bound of their weights."),
+    M_BOOL("optim.clip.norm", optim.clip.norm, "true",
+           "Clip gains and shifts of normalisation layers."),
+    M_BOOL("optim.clip.logstd", optim.clip.log_std, "true",
+           "Clip the policy's log standard deviation."),
+    M_BOOL("optim.clip.noisy_sigma", optim.clip.noisy_sigma, "false",
+           "Clip the sigmas of noisy layers."),
     M_BOOL("optim.clip.last_layer", optim.clip.last_layer, "true", "Clip the output layer too."),
     M_ENUM("optim.clip.when", optim.clip.once, "every|once", "every",
            "After every update, or once after update optim.clip.at."),
-    { "optim.clip.at", KP_KEY_INT64, AT(int64_t, optim.clip.at), 0, NULL, 0, MOST, 0, "0", "updates", 1,
-      "The update after which optim.clip.when: once clips." },
+    { "optim.clip.at", KP_KEY_INT64, AT(int64_t, optim.clip.at), 0, NULL, 0, MOST, 0, "0",
+      "updates", 1, "The update after which optim.clip.when: once clips." },
 
     DOUBLE("epsilon.start", epsilon.start, 0, 1, "1", "", "Share of random actions at first."),
-    DOUBLE("epsilon.end", epsilon.end, 0, 1, "0.01", "", "Share of random actions after the decay."),
+    DOUBLE("epsilon.end", epsilon.end, 0, 1, "0.01", "",
+           "Share of random actions after the decay."),
     INT64("epsilon.decay_agent_steps", epsilon.decay_agent_steps, 0, MOST, "250000", "agent steps",
           "Length of the linear decay."),
     ENUM("epsilon.decay_from", epsilon.decay_from, "start|first_update", "first_update",
@@ -98,40 +113,51 @@ static const kp_key keys[] = {
 
     STRING("env.game", env.game, "pong", "Atari game, as in kappa list games."),
     INT("env.count", env.count, 1, 1024, "1", "environments", "Environments of one member."),
-    INT("env.workers", env.workers, 0, 1024, "0", "processes", "Emulator processes; 0: chosen from the cores."),
+    INT("env.workers", env.workers, 0, 1024, "0", "processes",
+        "Emulator processes; 0: chosen from the cores."),
     ENUM("env.preprocessing", env.preprocessing, "dopamine|tianshou|cleanrl", "dopamine",
          "Whose way of turning screens into 84x84 observations."),
     INT("env.frame_skip", env.frame_skip, 1, 60, "4", "frames", "Frames an action is held."),
     INT("env.stack", env.stack, 1, 16, "4", "observations", "Observations the net sees at once."),
     DOUBLE("env.sticky", env.sticky, 0, 0.999999999, "0.25", "",
            "Probability that the emulator repeats the last action."),
-    INT("env.noop_max", env.noop_max, 0, 1000, "0", "frames", "Most no-ops at the start of a game."),
-    BOOL("env.fire_on_reset", env.fire_on_reset, "false", "Press FIRE at the start of games that have it."),
-    BOOL("env.life_loss_ends", env.life_loss_ends, "false", "In training, a lost life ends the episode."),
+    INT("env.noop_max", env.noop_max, 0, 1000, "0", "frames",
+        "Most no-ops at the start of a game."),
+    BOOL("env.fire_on_reset", env.fire_on_reset, "false",
+         "Press FIRE at the start of games that have it."),
+    BOOL("env.life_loss_ends", env.life_loss_ends, "false",
+         "In training, a lost life ends the episode."),
     INT64("env.max_agent_steps", env.max_agent_steps, 0, MOST, "27000", "agent steps",
           "Longest training game; 0: no limit."),
     BOOL("env.clip_rewards", env.clip_rewards, "true", "Train on the sign of the reward."),
     STRING("env.python", env.python, "", "Python that runs the emulators; empty: found by kappa."),
     STRING("env.rom_dir", env.rom_dir, "", "Folder of ROM files; empty: those of ale-py."),
 
-    INT64("buffer.transitions", buffer.transitions, 1, 1e10, "1000000", "transitions", "Size of the replay buffer."),
+    INT64("buffer.transitions", buffer.transitions, 1, 1e10, "1000000", "transitions",
+          "Size of the replay buffer."),
     INT64("buffer.min_transitions", buffer.min_transitions, 1, 1e10, "20000", "transitions",
           "Transitions gathered before the first update."),
     INT64("target.period", target.period, 1, MOST, "8000", "target.unit",
           "Time between copies of the online net to the target net."),
-    ENUM("target.unit", target.unit, "updates|agent_steps", "agent_steps", "Unit of target.period."),
+    ENUM("target.unit", target.unit, "updates|agent_steps", "agent_steps",
+         "Unit of target.period."),
 
     INT64("eval.interval_steps", eval.interval_steps, 0, MOST, "250000", "agent steps",
           "Time between evaluations; 0: none."),
-    INT("eval.episodes", eval.episodes, 1, 100000, "10", "games", "Whole games played in one evaluation."),
-    DOUBLE("eval.epsilon", eval.epsilon, 0, 1, "0.001", "", "Share of random actions in evaluation."),
+    INT("eval.episodes", eval.episodes, 1, 100000, "10", "games",
+        "Whole games played in one evaluation."),
+    DOUBLE("eval.epsilon", eval.epsilon, 0, 1, "0.001", "",
+           "Share of random actions in evaluation."),
     INT64("eval.max_agent_steps", eval.max_agent_steps, 0, MOST, "27000", "agent steps",
           "Longest evaluation game; 0: no limit."),
     DOUBLE("checkpoint.interval_seconds", checkpoint.interval_seconds, 0, 1e9, "600", "seconds",
            "Time between checkpoints; 0: only at the end and when stopped."),
-    INT("checkpoint.keep", checkpoint.keep, 1, 1000, "2", "checkpoints", "Newest checkpoints that are kept."),
-    BOOL("checkpoint.replay", checkpoint.replay, "true", "Keep the replay buffer, so that resuming is exact."),
-    INT64("log.interval_steps", log.interval_steps, 1, MOST, "10000", "agent steps", "Time between rows of metrics.csv."),
+    INT("checkpoint.keep", checkpoint.keep, 1, 1000, "2", "checkpoints",
+        "Newest checkpoints that are kept."),
+    BOOL("checkpoint.replay", checkpoint.replay, "true",
+         "Keep the replay buffer, so that resuming is exact."),
+    INT64("log.interval_steps", log.interval_steps, 1, MOST, "10000", "agent steps",
+          "Time between rows of metrics.csv."),
     BOOL("log.tensorboard", log.tensorboard, "false", "Write TensorBoard event files too."),
 };
 

@@ -1,5 +1,5 @@
-/* settings.c: see settings.h. libfyaml parses; repeated keys are found here, since one key has several
- * spellings. */
+/* settings.c: see settings.h. libfyaml parses; repeated keys are found here, since one key has
+ * several spellings. */
 #include "settings.h"
 
 #include <errno.h>
@@ -53,11 +53,12 @@ static int map_text(struct fy_node *map, char *text, size_t size) {
     return 1;
 }
 
-static kp_status add(reader *r, const char *key, int section, int element, int line, struct fy_node *value,
-                     kp_err *err) {
+static kp_status add(reader *r, const char *key, int section, int element, int line,
+                     struct fy_node *value, kp_err *err) {
     kp_settings *s = r->out;
     if (s->n == MAX_SETTINGS)
-        return kp_fail(err, KP_BAD_CONFIG, "%s:%d: more than %d values in one file", r->name, line, MAX_SETTINGS);
+        return kp_fail(err, KP_BAD_CONFIG, "%s:%d: more than %d values in one file", r->name, line,
+                       MAX_SETTINGS);
     if (s->n == s->capacity) {
         int capacity = s->capacity ? 2 * s->capacity : 32;
         kp_setting *item = realloc(s->item, (size_t)capacity * sizeof *item);
@@ -71,32 +72,39 @@ static kp_status add(reader *r, const char *key, int section, int element, int l
     int is_map = value && fy_node_is_mapping(value);
     if (element >= 0 && !(is_map ? map_text(value, new->value, sizeof new->value)
                                  : scalar_text(value, new->value, sizeof new->value)))
-        return kp_fail(err, KP_BAD_CONFIG, "%s:%d: %s: seen %s, expected one value", r->name, line, key,
-                       value && fy_node_is_sequence(value) ? "a list"
-                       : is_map                            ? "a map of maps or of long values"
-                       : value && fy_node_is_alias(value)  ? "an alias (*name), which is not supported"
-                                                           : "a value that is too long");
-    for (int i = 0; i < s->n && element <= 1; i++) { /* a list was looked up with its first element */
+        return kp_fail(
+            err, KP_BAD_CONFIG, "%s:%d: %s: seen %s, expected one value", r->name, line, key,
+            value && fy_node_is_sequence(value) ? "a list"
+            : is_map                            ? "a map of maps or of long values"
+            : value && fy_node_is_alias(value)  ? "an alias (*name), which is not supported"
+                                                : "a value that is too long");
+    for (int i = 0; i < s->n && element <= 1;
+         i++) { /* a list was looked up with its first element */
         const kp_setting *old = &s->item[i];
         if (old->section == section && !strcmp(old->key, key))
-            return kp_fail(err, KP_BAD_CONFIG, "%s:%d: %s is set twice, first in line %d", r->name, line, key, old->line);
+            return kp_fail(err, KP_BAD_CONFIG, "%s:%d: %s is set twice, first in line %d", r->name,
+                           line, key, old->line);
     }
     s->n++;
     return KP_OK;
 }
 
-static kp_status add_list(reader *r, const char *key, int section, int line, struct fy_node *list, kp_err *err) {
+static kp_status add_list(reader *r, const char *key, int section, int line, struct fy_node *list,
+                          kp_err *err) {
     void *at = NULL;
     struct fy_node *value;
     int element = 0;
     kp_status st = KP_OK;
     while (!st && (value = fy_node_sequence_iterate(list, &at)))
-        st = add(r, key, section, ++element, fy_node_is_scalar(value) ? line_of(value, line) : line, value, err);
+        st = add(r, key, section, ++element, fy_node_is_scalar(value) ? line_of(value, line) : line,
+                 value, err);
     return st || element ? st : add(r, key, section, -1, line, NULL, err);
 }
 
-/* Walks a map whose keys stand under `prefix`. A map ends the walk where its key is one of the schema. */
-static kp_status walk(reader *r, struct fy_node *map, const char *prefix, int section, kp_err *err) {
+/* Walks a map whose keys stand under `prefix`. A map ends the walk where its key is one of the
+ * schema. */
+static kp_status walk(reader *r, struct fy_node *map, const char *prefix, int section,
+                      kp_err *err) {
     void *at = NULL;
     struct fy_node_pair *pair;
     kp_status st = KP_OK;
@@ -106,11 +114,16 @@ static kp_status walk(reader *r, struct fy_node *map, const char *prefix, int se
         int line = line_of(key_node, 1);
         if (!scalar_text(key_node, word, sizeof word) || !*word)
             return kp_fail(err, KP_BAD_CONFIG, "%s:%d: this key is no plain name", r->name, line);
-        if (snprintf(key, sizeof key, "%s%s%s", prefix, *prefix ? "." : "", word) >= (int)sizeof key)
-            return kp_fail(err, KP_BAD_CONFIG, "%s:%d: %s.%s is not a key", r->name, line, prefix, word);
-        if (value && fy_node_is_mapping(value) && kp_key_find(key) < 0) st = walk(r, value, key, section, err);
-        else if (value && fy_node_is_sequence(value) && r->sections) st = add_list(r, key, section, line, value, err);
-        else st = add(r, key, section, 0, line, value, err);
+        if (snprintf(key, sizeof key, "%s%s%s", prefix, *prefix ? "." : "", word) >=
+            (int)sizeof key)
+            return kp_fail(err, KP_BAD_CONFIG, "%s:%d: %s.%s is not a key", r->name, line, prefix,
+                           word);
+        if (value && fy_node_is_mapping(value) && kp_key_find(key) < 0)
+            st = walk(r, value, key, section, err);
+        else if (value && fy_node_is_sequence(value) && r->sections)
+            st = add_list(r, key, section, line, value, err);
+        else
+            st = add(r, key, section, 0, line, value, err);
     }
     return st;
 }
@@ -134,13 +147,16 @@ static kp_status walk_sections(reader *r, struct fy_node *root, kp_err *err) {
         int section = find_section(r->sections, word);
         if (section >= 0) {
             if (!value || !fy_node_is_mapping(value))
-                return kp_fail(err, KP_BAD_CONFIG, "%s:%d: %s: expected a map of keys", r->name, line, word);
+                return kp_fail(err, KP_BAD_CONFIG, "%s:%d: %s: expected a map of keys", r->name,
+                               line, word);
             st = walk(r, value, "", section, err);
         } else if (!strcmp(word, "schema") || !strcmp(word, "base")) {
             st = add(r, word, -1, 0, line, value, err);
         } else {
-            return kp_fail(err, KP_BAD_CONFIG, "%s:%d: %s does not belong at the top of a study; expected "
-                           "schema, base, set or grid", r->name, line, *word ? word : "this");
+            return kp_fail(err, KP_BAD_CONFIG,
+                           "%s:%d: %s does not belong at the top of a study; expected "
+                           "schema, base, set or grid",
+                           r->name, line, *word ? word : "this");
         }
     }
     return st;
@@ -154,28 +170,33 @@ static kp_status take_header(reader *r, kp_err *err) {
         kp_setting *item = &s->item[i];
         if (item->section < 0 && !strcmp(item->key, "schema")) {
             if (strcmp(item->value, "1"))
-                return kp_fail(err, KP_BAD_CONFIG, "%s:%d: schema: seen '%s', this program reads 1", r->name, item->line,
-                               item->value);
+                return kp_fail(err, KP_BAD_CONFIG, "%s:%d: schema: seen '%s', this program reads 1",
+                               r->name, item->line, item->value);
             has_schema = 1;
         } else if (item->section < 0 && !strcmp(item->key, "base")) {
-            if (!*item->value || snprintf(s->base, sizeof s->base, "%s", item->value) >= (int)sizeof s->base)
-                return kp_fail(err, KP_BAD_CONFIG, "%s:%d: base: expected a preset or a file", r->name, item->line);
+            if (!*item->value ||
+                snprintf(s->base, sizeof s->base, "%s", item->value) >= (int)sizeof s->base)
+                return kp_fail(err, KP_BAD_CONFIG, "%s:%d: base: expected a preset or a file",
+                               r->name, item->line);
             s->base_line = item->line;
         } else {
             s->item[kept++] = *item;
         }
     }
     s->n = kept;
-    return has_schema ? KP_OK
-                      : kp_fail(err, KP_BAD_CONFIG, "%s: `schema: 1` is missing; every configuration file begins with it",
-                                r->name);
+    return has_schema
+               ? KP_OK
+               : kp_fail(err, KP_BAD_CONFIG,
+                         "%s: `schema: 1` is missing; every configuration file begins with it",
+                         r->name);
 }
 
 static kp_status parse_failed(struct fy_diag *diag, const char *name, kp_err *err) {
     void *at = NULL;
     struct fy_diag_error *e = fy_diag_errors_iterate(diag, &at);
     if (!e) return kp_fail(err, KP_BAD_CONFIG, "%s: not YAML", name);
-    return kp_fail(err, KP_BAD_CONFIG, "%s:%d: not YAML: %.*s", name, e->line, (int)strcspn(e->msg, "\n"), e->msg);
+    return kp_fail(err, KP_BAD_CONFIG, "%s:%d: not YAML: %.*s", name, e->line,
+                   (int)strcspn(e->msg, "\n"), e->msg);
 }
 
 /* Blank lines and comments only; libfyaml has no document for such a text and says so on stderr. */
@@ -202,14 +223,16 @@ kp_status kp_settings_read(kp_settings *settings, const char *text, const char *
     diag = fy_diag_create(NULL);
     if (!diag) return kp_fail(err, KP_BAD_CONFIG, "%s: out of memory", name);
     fy_diag_set_collect_errors(diag, true);
-    struct fy_parse_cfg cfg = { .diag = diag, .flags = FYPCF_ALLOW_DUPLICATE_KEYS | FYPCF_COLLECT_DIAG };
+    struct fy_parse_cfg cfg = { .diag = diag,
+                                .flags = FYPCF_ALLOW_DUPLICATE_KEYS | FYPCF_COLLECT_DIAG };
     document = fy_document_build_from_string(&cfg, text, strlen(text));
     if (!document) {
         st = parse_failed(diag, name, err);
         goto out;
     }
     struct fy_node *root = fy_document_root(document);
-    if (root && fy_node_is_mapping(root)) st = sections ? walk_sections(&r, root, err) : walk(&r, root, "", -1, err);
+    if (root && fy_node_is_mapping(root))
+        st = sections ? walk_sections(&r, root, err) : walk(&r, root, "", -1, err);
     else if (root && !(fy_node_is_scalar(root) && fy_node_is_null(root)))
         st = kp_fail(err, KP_BAD_CONFIG, "%s: expected a map of keys", name);
     if (!st) st = take_header(&r, err);
@@ -240,7 +263,8 @@ kp_status kp_text_read(char **text, const char *path, kp_err *err) {
         goto out;
     }
     if (n > MAX_FILE_BYTES || memchr(bytes, 0, n)) {
-        st = kp_fail(err, KP_BAD_CONFIG, "%s: not a configuration file (binary, or over %d bytes)", path, MAX_FILE_BYTES);
+        st = kp_fail(err, KP_BAD_CONFIG, "%s: not a configuration file (binary, or over %d bytes)",
+                     path, MAX_FILE_BYTES);
         goto out;
     }
     bytes[n] = 0;

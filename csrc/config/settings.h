@@ -5,7 +5,8 @@
  *     for (int i = 0; i < s.n; i++) ... s.item[i].key, .value, .line
  *     kp_settings_free(&s);
  *
- * `optim: { clip: { kappa: 2 } }` and `optim.clip.kappa: 2` are the same key. Every file has `schema: 1`. */
+ * `optim: { clip: { kappa: 2 } }` and `optim.clip.kappa: 2` are the same key. Every file has
+ * `schema: 1`. */
 #pragma once
 #include "config.h"
 
@@ -24,8 +25,9 @@ typedef struct {
     int base_line;
 } kp_settings;
 
-/* name: for messages. sections: NULL-ended names of maps at the top level ("set", "grid") outside which
- * no key may stand; NULL: keys stand at the top level, and lists are errors. Call free in any case. */
+/* name: for messages. sections: NULL-ended names of maps at the top level ("set", "grid") outside
+ * which no key may stand; NULL: keys stand at the top level, and lists are errors. Call free in any
+ * case. */
 kp_status kp_settings_read(kp_settings *settings, const char *text, const char *name,
                            const char *const *sections, kp_err *err);
 void kp_settings_free(kp_settings *settings);

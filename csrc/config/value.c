@@ -11,7 +11,9 @@
 #include "config.h"
 
 static void *field(kp_config *c, const kp_key *k) { return (char *)c + k->offset; }
-static const void *field_of(const kp_config *c, const kp_key *k) { return (const char *)c + k->offset; }
+static const void *field_of(const kp_config *c, const kp_key *k) {
+    return (const char *)c + k->offset;
+}
 
 /* Digits, sign, point and exponent only: strtod also takes hex, "inf" and leading blanks. */
 static int parse_double(const char *text, double *value) {
@@ -58,8 +60,10 @@ void kp_key_expected(const kp_key *k, char *text, size_t size) {
     char low[48], high[48], range[128] = "";
     format_double(low, sizeof low, k->min);
     format_double(high, sizeof high, k->max);
-    if (k->above_min) snprintf(range, sizeof range, " above %s", low);
-    else snprintf(range, sizeof range, " from %s", low);
+    if (k->above_min)
+        snprintf(range, sizeof range, " above %s", low);
+    else
+        snprintf(range, sizeof range, " from %s", low);
     if (k->max < 1e15) {
         size_t n = strlen(range);
         snprintf(range + n, sizeof range - n, k->above_min ? ", at most %s" : " to %s", high);
@@ -69,11 +73,15 @@ void kp_key_expected(const kp_key *k, char *text, size_t size) {
     case KP_KEY_BOOL: snprintf(text, size, "true or false"); break;
     case KP_KEY_INT:
     case KP_KEY_INT64: snprintf(text, size, "a whole number%s", range); break;
-    case KP_KEY_UINT64: snprintf(text, size, "a whole number from 0 to %" PRIu64, UINT64_MAX); break;
+    case KP_KEY_UINT64:
+        snprintf(text, size, "a whole number from 0 to %" PRIu64, UINT64_MAX);
+        break;
     case KP_KEY_DOUBLE: snprintf(text, size, "a number%s", range); break;
     case KP_KEY_DOUBLE_OR_NONE: snprintf(text, size, "none or a number%s", range); break;
     case KP_KEY_KAPPA:
-        snprintf(text, size, "none (no clipping), a number above 0, or such values by name: {hidden: 5, output: 1.5}");
+        snprintf(text, size,
+                 "none (no clipping), a number above 0, or such values by name: {hidden: 5, "
+                 "output: 1.5}");
         break;
     case KP_KEY_STRING: snprintf(text, size, "text of at most %zu bytes", k->size_bytes - 1); break;
     }
@@ -132,7 +140,8 @@ static int parse_kappas(const char *text, kp_clip_options *clip, const char **wh
             return 0;
         }
         if (!colon || !copy_word(o.named[o.n_named].name, sizeof o.named->name, at, colon) ||
-            !copy_word(number, sizeof number, colon + 1, stop) || !parse_kappa(number, &o.named[o.n_named].kappa))
+            !copy_word(number, sizeof number, colon + 1, stop) ||
+            !parse_kappa(number, &o.named[o.n_named].kappa))
             return 0;
         for (int i = 0; i < o.n_named; i++)
             if (!strcmp(o.named[i].name, o.named[o.n_named].name)) {
@@ -196,8 +205,10 @@ kp_status kp_config_set(kp_config *config, kp_origins *origins, const char *key,
     int i = kp_key_find(key);
     if (i < 0) {
         const char *nearest = kp_key_nearest(key);
-        return nearest ? kp_fail(err, KP_BAD_CONFIG, "%s: %s is not a key; did you mean %s?", where, key, nearest)
-                       : kp_fail(err, KP_BAD_CONFIG, "%s: %s is not a key; kappa config --reference lists them all",
+        return nearest ? kp_fail(err, KP_BAD_CONFIG, "%s: %s is not a key; did you mean %s?", where,
+                                 key, nearest)
+                       : kp_fail(err, KP_BAD_CONFIG,
+                                 "%s: %s is not a key; kappa config --reference lists them all",
                                  where, key);
     }
     const kp_key *k = kp_key_at(i);
@@ -205,16 +216,18 @@ kp_status kp_config_set(kp_config *config, kp_origins *origins, const char *key,
     if (!parse(k, field(config, k), value, &why)) {
         char want[256];
         kp_key_expected(k, want, sizeof want);
-        return kp_fail(err, KP_BAD_CONFIG, "%s: %s: seen %s%s%s, %sexpected %s", where, key, *value ? "'" : "",
-                       *value ? value : "nothing", *value ? "'" : "", why, want);
+        return kp_fail(err, KP_BAD_CONFIG, "%s: %s: seen %s%s%s, %sexpected %s", where, key,
+                       *value ? "'" : "", *value ? value : "nothing", *value ? "'" : "", why, want);
     }
     if (origins) snprintf(origins->text[i], sizeof origins->text[i], "%s", where);
     return KP_OK;
 }
 
 static void format_kappa(char *text, size_t size, double kappa) {
-    if (isinf(kappa)) snprintf(text, size, "none");
-    else format_double(text, size, kappa);
+    if (isinf(kappa))
+        snprintf(text, size, "none");
+    else
+        format_double(text, size, kappa);
 }
 
 static void format_kappas(char *text, size_t size, const kp_clip_options *o) {
@@ -226,7 +239,8 @@ static void format_kappas(char *text, size_t size, const kp_clip_options *o) {
     for (int i = 0; i < o->n_named && n < size; i++) {
         char number[32];
         format_kappa(number, sizeof number, o->named[i].kappa);
-        n += (size_t)snprintf(text + n, size - n, "%s%s: %s", i ? ", " : "{", o->named[i].name, number);
+        n += (size_t)snprintf(text + n, size - n, "%s%s: %s", i ? ", " : "{", o->named[i].name,
+                              number);
     }
     if (n < size) snprintf(text + n, size - n, "}");
 }
@@ -259,4 +273,3 @@ int kp_config_same(const kp_config *a, const kp_config *b, int key) {
     kp_config_get(b, key, y);
     return !strcmp(x, y);
 }
-

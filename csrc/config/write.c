@@ -8,9 +8,10 @@
 
 /* Strings need quotes unless they are plain words; quoted, \ and " are escaped. */
 static void put_value(FILE *f, const kp_key *k, const char *text) {
-    if (k->type != KP_KEY_STRING || (*text && isalnum((unsigned char)*text) &&
-                                     strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/-") ==
-                                         strlen(text))) {
+    if (k->type != KP_KEY_STRING ||
+        (*text && isalnum((unsigned char)*text) &&
+         strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/-") ==
+             strlen(text))) {
         fputs(text, f);
         return;
     }
@@ -29,7 +30,8 @@ static int put_groups(FILE *f, const char *key, const char *before) {
         if (key[i] == '.') same = i + 1;
     int depth = 0;
     for (const char *word = key, *dot; (dot = strchr(word, '.')); word = dot + 1, depth++)
-        if ((size_t)(dot - key) >= same) fprintf(f, "%*s%.*s:\n", 2 * depth, "", (int)(dot - word), word);
+        if ((size_t)(dot - key) >= same)
+            fprintf(f, "%*s%.*s:\n", 2 * depth, "", (int)(dot - word), word);
     return depth;
 }
 
@@ -44,8 +46,8 @@ static void put_config(FILE *f, const kp_config *c, const kp_origins *o, int exp
         int depth = put_groups(f, k->key, before);
         if (explain) {
             kp_key_expected(k, want, sizeof want);
-            fprintf(f, "%*s# %s\n%*s# %s%s%s; default %s\n", 2 * depth, "", k->help, 2 * depth, "", want,
-                    *k->unit ? ", in " : "", k->unit, *k->standard ? k->standard : "empty");
+            fprintf(f, "%*s# %s\n%*s# %s%s%s; default %s\n", 2 * depth, "", k->help, 2 * depth, "",
+                    want, *k->unit ? ", in " : "", k->unit, *k->standard ? k->standard : "empty");
         }
         kp_config_get(c, i, text);
         fprintf(f, "%*s%s: ", 2 * depth, "", dot ? dot + 1 : k->key);
@@ -66,7 +68,8 @@ static kp_status finish(FILE *f, char **text, char **bytes, kp_err *err) {
     return KP_OK;
 }
 
-static kp_status write_config(const kp_config *c, const kp_origins *o, int explain, char **text, kp_err *err) {
+static kp_status write_config(const kp_config *c, const kp_origins *o, int explain, char **text,
+                              kp_err *err) {
     char *bytes = NULL;
     size_t n;
     FILE *f = open_memstream(&bytes, &n);
@@ -74,19 +77,23 @@ static kp_status write_config(const kp_config *c, const kp_origins *o, int expla
     return finish(f, text, &bytes, err);
 }
 
-kp_status kp_config_write(const kp_config *config, const kp_origins *origins, char **text, kp_err *err) {
+kp_status kp_config_write(const kp_config *config, const kp_origins *origins, char **text,
+                          kp_err *err) {
     return write_config(config, origins, 0, text, err);
 }
 
-kp_status kp_config_explain(const kp_config *config, const kp_origins *origins, char **text, kp_err *err) {
+kp_status kp_config_explain(const kp_config *config, const kp_origins *origins, char **text,
+                            kp_err *err) {
     return write_config(config, origins, 1, text, err);
 }
 
 /* A bar would end the table's cell. */
 static void put_cell(FILE *f, const char *text) {
     for (; *text; text++) {
-        if (*text == '|') fputs(", ", f);
-        else fputc(*text, f);
+        if (*text == '|')
+            fputs(", ", f);
+        else
+            fputc(*text, f);
     }
 }
 

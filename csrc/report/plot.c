@@ -12,7 +12,8 @@
 extern char **environ;
 
 /* Okabe and Ito's colours, told apart by the colour-blind; yellow, faint on white, is left out. */
-static const char *const colours[] = { "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000" };
+static const char *const colours[] = { "#0072B2", "#D55E00", "#009E73", "#CC79A7",
+                                       "#E69F00", "#56B4E9", "#000000" };
 enum { N_COLOURS = sizeof colours / sizeof *colours, PANEL_HEIGHT = 300, HEAD_HEIGHT = 140 };
 
 static int has_points(const kp_panel *p) {
@@ -24,7 +25,8 @@ static int has_points(const kp_panel *p) {
 /* In gnuplot's single quotes only a quote itself is special. */
 static void put_quoted(FILE *f, const char *text) {
     fputc('\'', f);
-    for (; *text; text++) fputs(*text == '\'' ? "''" : *text == '\n' ? " " : (char[]){ *text, 0 }, f);
+    for (; *text; text++)
+        fputs(*text == '\'' ? "''" : *text == '\n' ? " " : (char[]){ *text, 0 }, f);
     fputc('\'', f);
 }
 
@@ -35,8 +37,8 @@ static void put_data(FILE *f, const kp_plot *p, double unit) {
             if (!c->n) continue;
             fprintf(f, "$data_%d_%d << END\n", i, j);
             for (int k = 0; k < c->n; k++)
-                fprintf(f, "%.10g %.10g %.10g %.10g\n", c->point[k].step / unit, c->point[k].value, c->point[k].low,
-                        c->point[k].high);
+                fprintf(f, "%.10g %.10g %.10g %.10g\n", c->point[k].step / unit, c->point[k].value,
+                        c->point[k].low, c->point[k].high);
             fprintf(f, "END\n");
         }
 }
@@ -63,11 +65,16 @@ static void put_axes(FILE *f, const kp_plot *p, int is_first, int is_last) {
     unit_of(last, &steps);
     unit_of(last * p->frames_per_step, &frames);
     if (is_first)
-        fprintf(f, "set border 7\nset x2tics\nset x2label 'frames%s' offset 0,-0.5\n"
-                   "set key outside top center horizontal noenhanced\n", frames);
-    else fprintf(f, "set border 3\nunset x2tics\nunset x2label\nunset key\n");
-    if (is_last) fprintf(f, "set xlabel 'agent steps%s'\nset format x '%%g'\n", steps);
-    else fprintf(f, "unset xlabel\nset format x ''\n");
+        fprintf(f,
+                "set border 7\nset x2tics\nset x2label 'frames%s' offset 0,-0.5\n"
+                "set key outside top center horizontal noenhanced\n",
+                frames);
+    else
+        fprintf(f, "set border 3\nunset x2tics\nunset x2label\nunset key\n");
+    if (is_last)
+        fprintf(f, "set xlabel 'agent steps%s'\nset format x '%%g'\n", steps);
+    else
+        fprintf(f, "unset xlabel\nset format x ''\n");
 }
 
 /* Bands first, so that no line is under one. The key stands once, above the top panel. */
@@ -83,11 +90,15 @@ static void put_panel(FILE *f, const kp_plot *p, int i, int is_first, int is_las
             const kp_curve *c = &panel->curve[j];
             const char *colour = colours[c->style % N_COLOURS];
             if (!c->n) continue;
-            if (band) fprintf(f, "%s$data_%d_%d using 1:3:4 with filledcurves lc rgb '%s' fs transparent solid 0.2 noborder notitle",
-                              comma, i, j, colour);
+            if (band)
+                fprintf(f,
+                        "%s$data_%d_%d using 1:3:4 with filledcurves lc rgb '%s' fs transparent "
+                        "solid 0.2 noborder notitle",
+                        comma, i, j, colour);
             else {
-                fprintf(f, "%s$data_%d_%d using 1:2 with %s lw 2 dt %d lc rgb '%s' title ", comma, i, j,
-                        c->n == 1 ? "points pt 7" : "lines", c->style / N_COLOURS + 1, colour);
+                fprintf(f, "%s$data_%d_%d using 1:2 with %s lw 2 dt %d lc rgb '%s' title ", comma,
+                        i, j, c->n == 1 ? "points pt 7" : "lines", c->style / N_COLOURS + 1,
+                        colour);
                 put_quoted(f, c->label);
             }
             comma = ", \\\n     ";
@@ -97,9 +108,11 @@ static void put_panel(FILE *f, const kp_plot *p, int i, int is_first, int is_las
 
 static void put_script(FILE *f, const kp_plot *p, const char *name, int n_panels) {
     const char *words;
-    double last = last_step(p), last_frame = last * p->frames_per_step, unit = unit_of(last, &words);
+    double last = last_step(p), last_frame = last * p->frames_per_step,
+           unit = unit_of(last, &words);
     fprintf(f, "# Draw it: gnuplot %s.gp\n", name);
-    fprintf(f, "set terminal pngcairo size 900,%d font 'sans,11' background '#ffffff'\nset output ", HEAD_HEIGHT + n_panels * PANEL_HEIGHT);
+    fprintf(f, "set terminal pngcairo size 900,%d font 'sans,11' background '#ffffff'\nset output ",
+            HEAD_HEIGHT + n_panels * PANEL_HEIGHT);
     char png[300];
     snprintf(png, sizeof png, "%s.png", name);
     put_quoted(f, png);
@@ -107,8 +120,11 @@ static void put_script(FILE *f, const kp_plot *p, const char *name, int n_panels
     put_quoted(f, p->title);
     fprintf(f, " noenhanced font 'sans,14'\n");
     put_data(f, p, unit);
-    fprintf(f, "set lmargin 11\nset rmargin 4\nset grid xtics ytics lt 1 lc rgb '#dddddd'\nset ytics nomirror\nset xtics nomirror\n"
-               "set xrange [0:%.10g]\nset x2range [0:%.10g]\n", last / unit, last_frame / unit_of(last_frame, &words));
+    fprintf(f,
+            "set lmargin 11\nset rmargin 4\nset grid xtics ytics lt 1 lc rgb '#dddddd'\nset ytics "
+            "nomirror\nset xtics nomirror\n"
+            "set xrange [0:%.10g]\nset x2range [0:%.10g]\n",
+            last / unit, last_frame / unit_of(last_frame, &words));
     int shown = 0;
     for (int i = 0; i < p->n; i++) {
         if (!has_points(&p->panel[i])) continue;
@@ -118,8 +134,8 @@ static void put_script(FILE *f, const kp_plot *p, const char *name, int n_panels
     fprintf(f, "unset multiplot\n");
 }
 
-/* Runs gnuplot in dir; what it says on stderr goes to `said`. Returns its exit status, -1 where it cannot
- * be started (errno). */
+/* Runs gnuplot in dir; what it says on stderr goes to `said`. Returns its exit status, -1 where it
+ * cannot be started (errno). */
 static int run_gnuplot(const char *dir, char *script, char *said, size_t size) {
     int pipe_fd[2], status = -1;
     size_t n = 0;
@@ -139,7 +155,8 @@ static int run_gnuplot(const char *dir, char *script, char *said, size_t size) {
         char bytes[512];
         ssize_t got;
         while ((got = read(pipe_fd[0], bytes, sizeof bytes)) > 0 || (got < 0 && errno == EINTR))
-            for (ssize_t i = 0; i < got && n + 1 < size; i++) said[n++] = bytes[i] == '\n' ? ' ' : bytes[i];
+            for (ssize_t i = 0; i < got && n + 1 < size; i++)
+                said[n++] = bytes[i] == '\n' ? ' ' : bytes[i];
         while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
         status = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
     }
@@ -153,7 +170,9 @@ kp_status kp_plot_write(const kp_plot *plot, const char *dir, const char *name, 
     char script[256], path[1024], png[1024], said[256];
     int n_panels = 0;
     for (int i = 0; i < plot->n; i++) n_panels += has_points(&plot->panel[i]);
-    if (!n_panels) return kp_fail(err, KP_BAD_DATA, "%s: the runs have logged nothing to draw yet", plot->title);
+    if (!n_panels)
+        return kp_fail(err, KP_BAD_DATA, "%s: the runs have logged nothing to draw yet",
+                       plot->title);
     snprintf(script, sizeof script, "%s.gp", name);
     snprintf(path, sizeof path, "%s/%s", dir, script);
     snprintf(png, sizeof png, "%s/%s.png", dir, name);
@@ -165,8 +184,11 @@ kp_status kp_plot_write(const kp_plot *plot, const char *dir, const char *name, 
 
     int status = run_gnuplot(dir, script, said, sizeof said);
     if (status == -1 || status == 127)
-        return kp_fail(err, KP_DEVICE, "gnuplot is not installed, so %s was not drawn; get it (apt install gnuplot-nox) or draw %s "
-                       "elsewhere", png, path);
+        return kp_fail(err, KP_DEVICE,
+                       "gnuplot is not installed, so %s was not drawn; get it (apt install "
+                       "gnuplot-nox) or draw %s "
+                       "elsewhere",
+                       png, path);
     if (status || access(png, R_OK)) {
         unlink(png);
         return kp_fail(err, KP_DEVICE, "gnuplot failed on %s (status %d): %s", path, status, said);

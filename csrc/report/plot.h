@@ -31,6 +31,6 @@ typedef struct {
     int n;
 } kp_plot;
 
-/* Writes dir/NAME.gp (gnuplot, with its data) and dir/NAME.png. KP_DEVICE where gnuplot is missing or
- * fails; NAME.gp stays, to be drawn elsewhere. KP_BAD_DATA where no panel has a point. */
+/* Writes dir/NAME.gp (gnuplot, with its data) and dir/NAME.png. KP_DEVICE where gnuplot is missing
+ * or fails; NAME.gp stays, to be drawn elsewhere. KP_BAD_DATA where no panel has a point. */
 kp_status kp_plot_write(const kp_plot *plot, const char *dir, const char *name, kp_err *err);

@@ -16,11 +16,14 @@ kp_report *kp_report_open(void) { return calloc(1, sizeof(kp_report)); }
 
 /* Keys in which runs of one method may differ. */
 static int is_outside_method(const char *key) {
-    static const char *const outside[] = { "seed", "population.", "run.", "device", "threads", "env.game", "env.workers",
-                                           "env.python", "env.rom_dir", "checkpoint.", "log." };
+    static const char *const outside[] = { "seed",        "population.", "run.",
+                                           "device",      "threads",     "env.game",
+                                           "env.workers", "env.python",  "env.rom_dir",
+                                           "checkpoint.", "log." };
     for (size_t i = 0; i < sizeof outside / sizeof *outside; i++) {
         size_t n = strlen(outside[i]);
-        if (outside[i][n - 1] == '.' ? !strncmp(key, outside[i], n) : !strcmp(key, outside[i])) return 1;
+        if (outside[i][n - 1] == '.' ? !strncmp(key, outside[i], n) : !strcmp(key, outside[i]))
+            return 1;
     }
     return 0;
 }
@@ -32,13 +35,15 @@ static int same_method(const kp_config *a, const kp_config *b) {
     return 1;
 }
 
-static kp_status add_member(kp_report *r, const kp_config *config, const char *dir, const kp_metrics *all, int member,
-                            kp_err *err) {
+static kp_status add_member(kp_report *r, const kp_config *config, const char *dir,
+                            const kp_metrics *all, int member, kp_err *err) {
     for (int i = 0; i < r->n; i++)
-        if (r->run[i].config.seed == config->seed && !strcmp(r->run[i].config.env.game, config->env.game) &&
+        if (r->run[i].config.seed == config->seed &&
+            !strcmp(r->run[i].config.env.game, config->env.game) &&
             same_method(&r->run[i].config, config))
-            return kp_fail(err, KP_BAD_CONFIG, "%s: the same run as in %s (seed %" PRIu64 "); it would count twice", dir,
-                           r->run[i].dir, config->seed);
+            return kp_fail(err, KP_BAD_CONFIG,
+                           "%s: the same run as in %s (seed %" PRIu64 "); it would count twice",
+                           dir, r->run[i].dir, config->seed);
     if (r->n == r->capacity) {
         int capacity = r->capacity ? 2 * r->capacity : 16;
         kp_member_run *grown = realloc(r->run, (size_t)capacity * sizeof *grown);
@@ -54,7 +59,8 @@ static kp_status add_member(kp_report *r, const kp_config *config, const char *d
     for (int i = 0; i < all->n; i++) {
         const double *row = all->cell + (size_t)i * KP_N_METRICS;
         if (member < 0 || row[KP_METRIC_MEMBER] == member)
-            memcpy(run->rows.cell + (size_t)run->rows.n++ * KP_N_METRICS, row, KP_N_METRICS * sizeof *row);
+            memcpy(run->rows.cell + (size_t)run->rows.n++ * KP_N_METRICS, row,
+                   KP_N_METRICS * sizeof *row);
     }
     r->n++;
     return KP_OK;
@@ -102,10 +108,12 @@ static void label_methods(kp_report *r) {
             const kp_config *other = config_of(r, a);
             presets_differ |= strcmp(other->preset, c->preset) != 0;
             for (int k = 0; k < kp_n_keys(); k++)
-                if (!strcmp(other->preset, c->preset) && !kp_config_same(other, c, k)) differs[k] = 1;
+                if (!strcmp(other->preset, c->preset) && !kp_config_same(other, c, k))
+                    differs[k] = 1;
         }
         r->label[m][0] = 0;
-        if (presets_differ || r->n_methods == 1) append(r->label[m], "%s%s", *c->preset ? c->preset : "runs", "");
+        if (presets_differ || r->n_methods == 1)
+            append(r->label[m], "%s%s", *c->preset ? c->preset : "runs", "");
         for (int k = 0; k < kp_n_keys(); k++) {
             char text[KP_CONFIG_TEXT];
             const char *key = kp_key_at(k)->key, *dot = strrchr(key, '.');
@@ -124,7 +132,8 @@ kp_status kp_report_group(kp_report *r, kp_err *err) {
         run->method = run->game = -1;
         for (int j = 0; j < i; j++) {
             if (same_method(&run->config, &r->run[j].config)) run->method = r->run[j].method;
-            if (!strcmp(run->config.env.game, r->run[j].config.env.game)) run->game = r->run[j].game;
+            if (!strcmp(run->config.env.game, r->run[j].config.env.game))
+                run->game = r->run[j].game;
         }
         if (run->method < 0) run->method = r->n_methods++;
         if (run->game < 0) run->game = r->n_games++;
@@ -134,7 +143,8 @@ kp_status kp_report_group(kp_report *r, kp_err *err) {
     r->label = calloc((size_t)r->n_methods, sizeof *r->label);
     r->game = calloc((size_t)r->n_games, sizeof *r->game);
     if (!r->label || !r->game) return kp_fail(err, KP_BAD_CONFIG, "report: out of memory");
-    for (int i = 0; i < r->n; i++) memcpy(r->game[r->run[i].game], r->run[i].config.env.game, sizeof *r->game);
+    for (int i = 0; i < r->n; i++)
+        memcpy(r->game[r->run[i].game], r->run[i].config.env.game, sizeof *r->game);
     label_methods(r);
     return KP_OK;
 }
@@ -142,7 +152,8 @@ kp_status kp_report_group(kp_report *r, kp_err *err) {
 kp_metric kp_report_return(const kp_report *r) {
     for (int i = 0; i < r->n; i++)
         for (int j = 0; j < r->run[i].rows.n; j++)
-            if (isfinite(r->run[i].rows.cell[(size_t)j * KP_N_METRICS + KP_METRIC_EVAL_RETURN])) return KP_METRIC_EVAL_RETURN;
+            if (isfinite(r->run[i].rows.cell[(size_t)j * KP_N_METRICS + KP_METRIC_EVAL_RETURN]))
+                return KP_METRIC_EVAL_RETURN;
     return KP_METRIC_RETURN;
 }
 
@@ -159,18 +170,23 @@ static double latest(const kp_member_run *run, kp_metric metric) {
 static int gather(const kp_report *r, int game, int method, kp_metric metric, double *x) {
     int n = 0;
     for (int i = 0; i < r->n; i++) {
-        double value = r->run[i].game == game && r->run[i].method == method ? latest(&r->run[i], metric) : NAN;
+        double value = r->run[i].game == game && r->run[i].method == method
+                           ? latest(&r->run[i], metric)
+                           : NAN;
         if (isfinite(value)) x[n++] = value;
     }
     return n;
 }
 
 static void add_number(kp_table *t, double x) {
-    if (!isfinite(x)) kp_table_add(t, "-");
-    else kp_table_add(t, fabs(x) >= 1000 ? "%.0f" : fabs(x) >= 100 ? "%.1f" : "%.2f", x);
+    if (!isfinite(x))
+        kp_table_add(t, "-");
+    else
+        kp_table_add(t, fabs(x) >= 1000 ? "%.0f" : fabs(x) >= 100 ? "%.1f" : "%.2f", x);
 }
 
-static kp_status add_row(kp_table *t, const kp_report *r, int game, int method, double *x, kp_err *err) {
+static kp_status add_row(kp_table *t, const kp_report *r, int game, int method, double *x,
+                         kp_err *err) {
     kp_estimate e;
     int n = gather(r, game, method, kp_report_return(r), x);
     kp_status st = kp_bootstrap(&e, KP_STAT_MEAN, x, &n, 1, 0.95, 0, err);
@@ -179,8 +195,14 @@ static kp_status add_row(kp_table *t, const kp_report *r, int game, int method, 
     kp_table_add(t, "%s", r->label[method]);
     kp_table_add(t, "%d", n);
     add_number(t, e.value);
-    if (n > 1) kp_table_add(t, fabs(e.value) >= 1000 ? "%.0f … %.0f" : fabs(e.value) >= 100 ? "%.1f … %.1f" : "%.2f … %.2f", e.low, e.high);
-    else kp_table_add(t, "-");
+    if (n > 1)
+        kp_table_add(t,
+                     fabs(e.value) >= 1000  ? "%.0f … %.0f"
+                     : fabs(e.value) >= 100 ? "%.1f … %.1f"
+                                            : "%.2f … %.2f",
+                     e.low, e.high);
+    else
+        kp_table_add(t, "-");
     add_number(t, kp_stat_of(KP_STAT_MEDIAN, x, n));
     add_number(t, kp_stat_of(KP_STAT_IQM, x, n));
     n = gather(r, game, method, KP_METRIC_WEIGHT_L2, x);
@@ -208,16 +230,21 @@ static char *add_notes(const kp_report *r, char *table) {
     size_t size;
     FILE *f = open_memstream(&bytes, &size);
     if (!f) return NULL;
-    fprintf(f, "%s\nreturn: mean over runs of each run's latest %s; interval: 95%%, stratified bootstrap, %d resamples.\n"
+    fprintf(f,
+            "%s\nreturn: mean over runs of each run's latest %s; interval: 95%%, stratified "
+            "bootstrap, %d resamples.\n"
             "agent steps, frames: of the run that has come least far.\n",
-            table, kp_report_return(r) == KP_METRIC_RETURN ? "training return (games finished in an interval of the log)"
-                                                            : "evaluation (whole games, unclipped rewards)",
+            table,
+            kp_report_return(r) == KP_METRIC_RETURN
+                ? "training return (games finished in an interval of the log)"
+                : "evaluation (whole games, unclipped rewards)",
             KP_BOOTSTRAP_RESAMPLES);
     for (int i = 0; i < r->n; i++) {
         double step = latest(&r->run[i], KP_METRIC_AGENT_STEP);
         if (!(step >= (double)r->run[i].config.train.agent_steps))
-            fprintf(f, "unfinished: %s, seed %" PRIu64 ": %.0f of %" PRId64 " agent steps\n", r->run[i].dir, r->run[i].config.seed,
-                    isfinite(step) ? step : 0, r->run[i].config.train.agent_steps);
+            fprintf(f, "unfinished: %s, seed %" PRIu64 ": %.0f of %" PRId64 " agent steps\n",
+                    r->run[i].dir, r->run[i].config.seed, isfinite(step) ? step : 0,
+                    r->run[i].config.train.agent_steps);
     }
     int failed = ferror(f);
     if (fclose(f) || failed) {
@@ -228,8 +255,9 @@ static char *add_notes(const kp_report *r, char *table) {
 }
 
 kp_status kp_report_table(kp_report *report, char **text, kp_err *err) {
-    static const char *const head[] = { "game", "method", "runs", "return", "95% interval", "median", "IQM", "weight l2",
-                                        "clipped %", "agent steps", "frames" };
+    static const char *const head[] = { "game",         "method",      "runs",  "return",
+                                        "95% interval", "median",      "IQM",   "weight l2",
+                                        "clipped %",    "agent steps", "frames" };
     kp_table t = { 0 };
     char *table = NULL;
     double *x = NULL;
@@ -246,7 +274,8 @@ kp_status kp_report_table(kp_report *report, char **text, kp_err *err) {
         for (int m = 0; m < report->n_methods && !st; m++)
             if (has_runs(report, g, m)) st = add_row(&t, report, g, m, x, err);
     if (!st) st = kp_table_write(&t, &table, err);
-    if (!st && !(*text = add_notes(report, table))) st = kp_fail(err, KP_BAD_CONFIG, "report: out of memory");
+    if (!st && !(*text = add_notes(report, table)))
+        st = kp_fail(err, KP_BAD_CONFIG, "report: out of memory");
 out:
     free(table);
     free(x);
@@ -257,7 +286,8 @@ out:
 static kp_status make_dir(const char *dir, kp_err *err) {
     char part[1024];
     if (snprintf(part, sizeof part, "%s", dir) >= (int)sizeof part)
-        return kp_fail(err, KP_STORAGE, "report: the folder's name is longer than %zu bytes", sizeof part);
+        return kp_fail(err, KP_STORAGE, "report: the folder's name is longer than %zu bytes",
+                       sizeof part);
     for (char *slash = part + 1;; slash++) {
         slash += strcspn(slash, "/");
         char end = *slash;
@@ -275,7 +305,8 @@ static kp_status write_text(const char *dir, const char *name, const char *text,
     FILE *f = fopen(path, "w");
     int failed = !f || fputs(text, f) < 0;
     if (f && fclose(f)) failed = 1;
-    return failed ? kp_fail(err, KP_STORAGE, "%s: cannot be written: %s", path, strerror(errno)) : KP_OK;
+    return failed ? kp_fail(err, KP_STORAGE, "%s: cannot be written: %s", path, strerror(errno))
+                  : KP_OK;
 }
 
 kp_status kp_report_write(kp_report *report, const char *dir, char **text, kp_err *err) {
@@ -287,8 +318,10 @@ kp_status kp_report_write(kp_report *report, const char *dir, char **text, kp_er
     kp_status drawn = KP_OK; /* a game that cannot be drawn leaves the others their curves */
     for (int g = 0; g < report->n_games && !st; g++) {
         kp_status one = kp_report_curves(report, g, dir, err);
-        if (one == KP_DEVICE || one == KP_BAD_DATA) drawn = one;
-        else st = one;
+        if (one == KP_DEVICE || one == KP_BAD_DATA)
+            drawn = one;
+        else
+            st = one;
     }
     return st ? st : drawn;
 }

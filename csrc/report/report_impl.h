@@ -21,7 +21,8 @@ struct kp_report {
 
 kp_status kp_report_group(kp_report *report, kp_err *err);
 
-/* Evaluation where any run has it, else training; the same for the whole report, so that rows compare. */
+/* Evaluation where any run has it, else training; the same for the whole report, so that rows
+ * compare. */
 kp_metric kp_report_return(const kp_report *report);
 
 /* curves-GAME.{csv,gp,png} in dir. */

@@ -41,8 +41,8 @@ static double percentile(const double *sorted, int n, double share) {
     return i + 1 < n ? sorted[i] + (at - i) * (sorted[i + 1] - sorted[i]) : sorted[n - 1];
 }
 
-kp_status kp_bootstrap(kp_estimate *estimate, kp_stat stat, const double *x, const int *n, int n_strata,
-                       double level, uint64_t seed, kp_err *err) {
+kp_status kp_bootstrap(kp_estimate *estimate, kp_stat stat, const double *x, const int *n,
+                       int n_strata, double level, uint64_t seed, kp_err *err) {
     int total = 0;
     for (int s = 0; s < n_strata; s++) total += n[s];
     *estimate = (kp_estimate){ NAN, NAN, NAN };
@@ -53,7 +53,8 @@ kp_status kp_bootstrap(kp_estimate *estimate, kp_stat stat, const double *x, con
     for (int r = 0; r < KP_BOOTSTRAP_RESAMPLES; r++) {
         for (int s = 0, first = 0; s < n_strata; first += n[s++])
             for (int i = first; i < first + n[s]; i++) {
-                kp_philox_block b = kp_philox(seed, KP_STREAM_BOOTSTRAP, (uint64_t)r << 32 | (uint32_t)i);
+                kp_philox_block b = kp_philox(seed, KP_STREAM_BOOTSTRAP,
+                                              (uint64_t)r << 32 | (uint32_t)i);
                 drawn[i] = x[first + (int)kp_below(b.x[0], b.x[1], (uint64_t)n[s])];
             }
         result[r] = stat_in_place(stat, drawn, total);

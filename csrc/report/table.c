@@ -29,8 +29,9 @@ int kp_text_width(const char *text) {
     for (const unsigned char *at = (const unsigned char *)text; *at;) {
         uint32_t c = next_character(&at);
         if ((c >= 0x300 && c <= 0x36F) || (c >= 0x200B && c <= 0x200F)) continue;
-        width += (c >= 0x1100 && c <= 0x115F) || (c >= 0x2E80 && c <= 0xA4CF) || (c >= 0xAC00 && c <= 0xD7A3) ||
-                         (c >= 0xF900 && c <= 0xFAFF) || (c >= 0xFE30 && c <= 0xFE6F) || (c >= 0xFF00 && c <= 0xFF60) ||
+        width += (c >= 0x1100 && c <= 0x115F) || (c >= 0x2E80 && c <= 0xA4CF) ||
+                         (c >= 0xAC00 && c <= 0xD7A3) || (c >= 0xF900 && c <= 0xFAFF) ||
+                         (c >= 0xFE30 && c <= 0xFE6F) || (c >= 0xFF00 && c <= 0xFF60) ||
                          (c >= 0x1F300 && c <= 0x1F64F) || (c >= 0x20000 && c <= 0x3FFFD)
                      ? 2
                      : 1;
@@ -76,10 +77,13 @@ static int is_number(const char *s) {
 }
 
 kp_status kp_table_write(const kp_table *table, char **text, kp_err *err) {
-    int columns = table->n_columns, width[KP_TABLE_MAX_COLUMNS] = { 0 }, right[KP_TABLE_MAX_COLUMNS];
+    int columns = table->n_columns, width[KP_TABLE_MAX_COLUMNS] = { 0 },
+        right[KP_TABLE_MAX_COLUMNS];
     char *bytes = NULL;
     size_t size;
-    if (columns > KP_TABLE_MAX_COLUMNS) return kp_fail(err, KP_BAD_CONFIG, "table: %d columns, at most %d", columns, KP_TABLE_MAX_COLUMNS);
+    if (columns > KP_TABLE_MAX_COLUMNS)
+        return kp_fail(err, KP_BAD_CONFIG, "table: %d columns, at most %d", columns,
+                       KP_TABLE_MAX_COLUMNS);
     for (int c = 0; c < columns; c++) right[c] = 1;
     for (int i = 0; i < table->n_cells; i++) {
         int w = kp_text_width(table->cell[i]), c = i % columns;
@@ -90,8 +94,8 @@ kp_status kp_table_write(const kp_table *table, char **text, kp_err *err) {
     for (int i = 0; f && i < table->n_cells; i++) {
         int c = i % columns, last = c == columns - 1;
         int blanks = width[c] - kp_text_width(table->cell[i]);
-        fprintf(f, "%*s%s%*s%s", right[c] ? blanks : 0, "", table->cell[i], right[c] || last ? 0 : blanks, "",
-                last ? "\n" : "  ");
+        fprintf(f, "%*s%s%*s%s", right[c] ? blanks : 0, "", table->cell[i],
+                right[c] || last ? 0 : blanks, "", last ? "\n" : "  ");
     }
     int failed = !f || ferror(f);
     if (f && fclose(f)) failed = 1;

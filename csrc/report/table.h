@@ -6,7 +6,8 @@
  *     st = kp_table_write(&t, &text, &err);
  *     kp_table_free(&t);
  *
- * The first row is the head. Columns of numbers (and of numbers with intervals) are set to the right. */
+ * The first row is the head. Columns of numbers (and of numbers with intervals) are set to the
+ * right. */
 #pragma once
 #include "kappa/status.h"
 
@@ -27,5 +28,6 @@ void kp_table_end_row(kp_table *table);
 kp_status kp_table_write(const kp_table *table, char **text, kp_err *err);
 void kp_table_free(kp_table *table);
 
-/* Columns a terminal gives UTF-8 text: accents that combine take none, East Asian wide characters two. */
+/* Columns a terminal gives UTF-8 text: accents that combine take none, East Asian wide characters
+ * two. */
 int kp_text_width(const char *text);

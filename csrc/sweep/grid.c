@@ -1,4 +1,5 @@
-/* grid.c: see grid.h. Runs are equal only if two values of one key are, so only those are compared. */
+/* grid.c: see grid.h. Runs are equal only if two values of one key are, so only those are compared.
+ */
 #include "grid.h"
 
 #include <ctype.h>
@@ -38,9 +39,11 @@ static kp_status add_value(axis *a, const char *value, const char *where, kp_err
     kp_config_get(&c, a->key, text);
     for (int i = 0; i < a->n; i++)
         if (!strcmp(a->value[i], text))
-            return kp_fail(err, KP_BAD_CONFIG, "%s: %s: %s stands twice, so that its runs would be made twice", where, key,
-                           text);
-    if (a->n == MAX_VALUES) return kp_fail(err, KP_BAD_CONFIG, "%s: %s: more than %d values", where, key, MAX_VALUES);
+            return kp_fail(err, KP_BAD_CONFIG,
+                           "%s: %s: %s stands twice, so that its runs would be made twice", where,
+                           key, text);
+    if (a->n == MAX_VALUES)
+        return kp_fail(err, KP_BAD_CONFIG, "%s: %s: more than %d values", where, key, MAX_VALUES);
     void *grown = realloc(a->value, (size_t)(a->n + 1) * sizeof *a->value);
     if (!grown) return kp_fail(err, KP_BAD_CONFIG, "%s: out of memory", where);
     a->value = grown;
@@ -52,8 +55,9 @@ static kp_status add_value(axis *a, const char *value, const char *where, kp_err
 static int parse_range(const kp_key *k, const char *text, uint64_t *first, uint64_t *last) {
     int end = 0;
     if (k->type != KP_KEY_INT && k->type != KP_KEY_INT64 && k->type != KP_KEY_UINT64) return 0;
-    return strspn(text, "0123456789.") == strlen(text) && sscanf(text, "%" SCNu64 "..%" SCNu64 "%n", first, last, &end) == 2 &&
-           end > 0 && !text[end];
+    return strspn(text, "0123456789.") == strlen(text) &&
+           sscanf(text, "%" SCNu64 "..%" SCNu64 "%n", first, last, &end) == 2 && end > 0 &&
+           !text[end];
 }
 
 static kp_status add_setting(grid *g, const kp_setting *s, const char *where, kp_err *err) {
@@ -63,17 +67,25 @@ static kp_status add_setting(grid *g, const kp_setting *s, const char *where, kp
         kp_config_defaults(&c, NULL);
         return kp_config_set(&c, NULL, s->key, s->value, where, err); /* names the nearest key */
     }
-    if (s->element < 0) return kp_fail(err, KP_BAD_CONFIG, "%s: %s: the list is empty, so there would be no run", where, s->key);
+    if (s->element < 0)
+        return kp_fail(err, KP_BAD_CONFIG, "%s: %s: the list is empty, so there would be no run",
+                       where, s->key);
     if (s->element <= 1) {
-        if (g->n == MAX_AXES) return kp_fail(err, KP_BAD_CONFIG, "%s: more than %d keys in the grid", where, MAX_AXES);
+        if (g->n == MAX_AXES)
+            return kp_fail(err, KP_BAD_CONFIG, "%s: more than %d keys in the grid", where,
+                           MAX_AXES);
         g->axis[g->n++] = (axis){ .key = key, .line = s->line };
     }
     axis *a = &g->axis[g->n - 1];
     uint64_t first, last;
-    if (!parse_range(kp_key_at(key), s->value, &first, &last)) return add_value(a, s->value, where, err);
-    if (last < first) return kp_fail(err, KP_BAD_CONFIG, "%s: %s: the range %s is empty", where, s->key, s->value);
+    if (!parse_range(kp_key_at(key), s->value, &first, &last))
+        return add_value(a, s->value, where, err);
+    if (last < first)
+        return kp_fail(err, KP_BAD_CONFIG, "%s: %s: the range %s is empty", where, s->key,
+                       s->value);
     if (last - first >= MAX_VALUES)
-        return kp_fail(err, KP_BAD_CONFIG, "%s: %s: more than %d values", where, s->key, MAX_VALUES);
+        return kp_fail(err, KP_BAD_CONFIG, "%s: %s: more than %d values", where, s->key,
+                       MAX_VALUES);
     kp_status st = KP_OK;
     for (uint64_t x = first; x <= last && !st; x++) {
         char text[32];
@@ -84,8 +96,8 @@ static kp_status add_setting(grid *g, const kp_setting *s, const char *where, kp
 }
 
 /* Reads `set` into the base configuration and `grid` into g. */
-static kp_status read_sections(grid *g, kp_config *base, kp_origins *origins, const kp_settings *s, const char *name,
-                               kp_err *err) {
+static kp_status read_sections(grid *g, kp_config *base, kp_origins *origins, const kp_settings *s,
+                               const char *name, kp_err *err) {
     kp_status st = KP_OK;
     for (int i = 0; i < s->n && !st; i++) {
         const kp_setting *item = &s->item[i];
@@ -93,9 +105,12 @@ static kp_status read_sections(grid *g, kp_config *base, kp_origins *origins, co
         snprintf(where, sizeof where, "%s:%d", name, item->line);
         if (item->section == GRID) {
             st = add_setting(g, item, where, err);
-            if (!st) snprintf(origins->text[kp_key_find(item->key)], sizeof *origins->text, "%s", where);
+            if (!st)
+                snprintf(origins->text[kp_key_find(item->key)], sizeof *origins->text, "%s", where);
         } else if (item->element) {
-            st = kp_fail(err, KP_BAD_CONFIG, "%s: %s: a list belongs under grid; set takes one value", where, item->key);
+            st = kp_fail(err, KP_BAD_CONFIG,
+                         "%s: %s: a list belongs under grid; set takes one value", where,
+                         item->key);
         } else {
             st = kp_config_set(base, origins, item->key, item->value, where, err);
         }
@@ -103,16 +118,22 @@ static kp_status read_sections(grid *g, kp_config *base, kp_origins *origins, co
     for (int i = 0; i < s->n && !st; i++)
         for (int j = 0; j < g->n && !st && s->item[i].section == SET; j++)
             if (kp_key_find(s->item[i].key) == g->axis[j].key)
-                st = kp_fail(err, KP_BAD_CONFIG, "%s:%d: %s is under both set and grid", name, g->axis[j].line,
-                             s->item[i].key);
+                st = kp_fail(err, KP_BAD_CONFIG, "%s:%d: %s is under both set and grid", name,
+                             g->axis[j].line, s->item[i].key);
     if (!st && g->n == 0)
-        st = kp_fail(err, KP_BAD_CONFIG, "%s: grid: has no keys; `grid: { seed: 0..4 }` makes five runs", name);
+        st = kp_fail(err, KP_BAD_CONFIG,
+                     "%s: grid: has no keys; `grid: { seed: 0..4 }` makes five runs", name);
     return st;
 }
 
 static const char *short_name(const char *key) {
-    static const struct { const char *key, *name; } names[] = {
-        { "env.game", "" }, { "seed", "s" }, { "train.replay_ratio", "rr" }, { "optim.rule", "" },
+    static const struct {
+        const char *key, *name;
+    } names[] = {
+        { "env.game", "" },
+        { "seed", "s" },
+        { "train.replay_ratio", "rr" },
+        { "optim.rule", "" },
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(names[i].key, key)) return names[i].name;
@@ -125,8 +146,10 @@ static void append(char *name, size_t size, const char *label, const char *value
     size_t n = strlen(name);
     n += (size_t)snprintf(name + n, size - n, "%s%s", n ? "-" : "", label);
     for (; *value && n + 1 < size; value++) {
-        if (*value == ',') name[n++] = '_';
-        else if (isalnum((unsigned char)*value) || strchr("._-+", *value)) name[n++] = *value;
+        if (*value == ',')
+            name[n++] = '_';
+        else if (isalnum((unsigned char)*value) || strchr("._-+", *value))
+            name[n++] = *value;
     }
     name[n < size ? n : size - 1] = 0;
 }
@@ -144,7 +167,10 @@ static void name_run(kp_config *c, const grid *g) {
     snprintf(c->run.name, sizeof c->run.name, "%s", name);
 }
 
-typedef struct { const char *name; int run; } named_run;
+typedef struct {
+    const char *name;
+    int run;
+} named_run;
 
 static int by_name(const void *a, const void *b) {
     const named_run *x = a, *y = b;
@@ -168,11 +194,14 @@ static kp_status make_names_unique(kp_study *s, kp_err *err) {
     return KP_OK;
 }
 
-static kp_status expand(kp_study *s, const grid *g, const kp_config *base, const char *name, kp_err *err) {
+static kp_status expand(kp_study *s, const grid *g, const kp_config *base, const char *name,
+                        kp_err *err) {
     int64_t n = 1;
     for (int i = 0; i < g->n; i++) {
         n *= g->axis[i].n;
-        if (n > KP_STUDY_MAX_RUNS) return kp_fail(err, KP_BAD_CONFIG, "%s: grid: more than %d runs", name, KP_STUDY_MAX_RUNS);
+        if (n > KP_STUDY_MAX_RUNS)
+            return kp_fail(err, KP_BAD_CONFIG, "%s: grid: more than %d runs", name,
+                           KP_STUDY_MAX_RUNS);
     }
     s->run = calloc((size_t)n, sizeof *s->run);
     if (!s->run) return kp_fail(err, KP_BAD_CONFIG, "%s: out of memory for %d runs", name, (int)n);
@@ -188,9 +217,12 @@ static kp_status expand(kp_study *s, const grid *g, const kp_config *base, const
         }
         name_run(c, g);
         if (!st && c->population.size != 1)
-            st = kp_fail(err, KP_BAD_CONFIG, "%s: population.size: a study packs its runs into populations by itself; "
-                         "leave it out and list seeds", name);
-        if (!st && (st = kp_config_check(c, err))) kp_err_prefix(err, "%s: run %s: ", name, c->run.name);
+            st = kp_fail(err, KP_BAD_CONFIG,
+                         "%s: population.size: a study packs its runs into populations by itself; "
+                         "leave it out and list seeds",
+                         name);
+        if (!st && (st = kp_config_check(c, err)))
+            kp_err_prefix(err, "%s: run %s: ", name, c->run.name);
     }
     return st ? st : make_names_unique(s, err);
 }

@@ -5,20 +5,22 @@
  *     set:  { train.agent_steps: 100000 }
  *     grid: { env.game: [pong, qbert], optim.clip.kappa: [none, 1, {hidden: 5}], seed: 0..4 }
  *
- * Every combination of the grid's values is one run, in the order of the file, the last key fastest. */
+ * Every combination of the grid's values is one run, in the order of the file, the last key
+ * fastest. */
 #pragma once
 #include "config/config.h"
 
 enum { KP_STUDY_MAX_RUNS = 20000 };
 
 typedef struct {
-    kp_config *run; /* [n], owned; run.name is set, unique, and safe as a folder's name: pong-kappa2-rr0.25-s0 */
+    kp_config *run; /* [n], owned; run.name is set, unique, and safe as a folder's name:
+                       pong-kappa2-rr0.25-s0 */
     int n;
     kp_origins origins; /* the same for every run */
 } kp_study;
 
-/* A relative base is relative to the file. KP_BAD_CONFIG with file and line: unknown keys, empty grids and
- * lists, values that are the same, runs that kp_config_check refuses. */
+/* A relative base is relative to the file. KP_BAD_CONFIG with file and line: unknown keys, empty
+ * grids and lists, values that are the same, runs that kp_config_check refuses. */
 kp_status kp_study_load(kp_study *study, const char *path, kp_err *err);
 kp_status kp_study_from_text(kp_study *study, const char *text, const char *name, kp_err *err);
 void kp_study_free(kp_study *study);

@@ -25,7 +25,10 @@ static char *signature(const kp_config *c) {
     return bytes;
 }
 
-typedef struct { char *text; int run; } signed_run;
+typedef struct {
+    char *text;
+    int run;
+} signed_run;
 
 static int by_signature(const void *a, const void *b) {
     const signed_run *x = a, *y = b;
@@ -39,7 +42,8 @@ static int by_first_run(const void *a, const void *b) {
 }
 
 /* Runs [first, first + n) of the sorted list agree: splits them into populations. */
-static kp_status split(kp_packing *p, const signed_run *sorted, int n, int max_members, kp_err *err) {
+static kp_status split(kp_packing *p, const signed_run *sorted, int n, int max_members,
+                       kp_err *err) {
     int n_groups = (n + max_members - 1) / max_members;
     for (int i = 0, at = 0; i < n_groups; i++) {
         kp_group g = { n / n_groups + (i < n % n_groups), NULL };
@@ -51,12 +55,14 @@ static kp_status split(kp_packing *p, const signed_run *sorted, int n, int max_m
     return KP_OK;
 }
 
-kp_status kp_pack(kp_packing *packing, const kp_config *run, int n_runs, int max_members, kp_err *err) {
+kp_status kp_pack(kp_packing *packing, const kp_config *run, int n_runs, int max_members,
+                  kp_err *err) {
     kp_packing p = { calloc((size_t)n_runs + 1, sizeof *p.group), 0 };
     signed_run *sorted = calloc((size_t)n_runs + 1, sizeof *sorted);
     kp_status st = KP_OK;
     if (max_members < 1) {
-        st = kp_fail(err, KP_BAD_CONFIG, "study: populations of at most %d members, expected 1 or more", max_members);
+        st = kp_fail(err, KP_BAD_CONFIG,
+                     "study: populations of at most %d members, expected 1 or more", max_members);
         goto out;
     }
     int complete = p.group && sorted;

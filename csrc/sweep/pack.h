@@ -1,7 +1,7 @@
 /* pack.h: runs that may train as one population, grouped.
  *
- * Runs agree in a population in every key that is not per_member in the schema (shape, schedule, game);
- * run.name and run.dir are each run's own. */
+ * Runs agree in a population in every key that is not per_member in the schema (shape, schedule,
+ * game); run.name and run.dir are each run's own. */
 #pragma once
 #include "config/config.h"
 
@@ -15,7 +15,8 @@ typedef struct {
     int n;
 } kp_packing;
 
-/* max_members: of one population, at least 1. A group of more is split into populations of nearly equal
- * size. */
-kp_status kp_pack(kp_packing *packing, const kp_config *run, int n_runs, int max_members, kp_err *err);
+/* max_members: of one population, at least 1. A group of more is split into populations of nearly
+ * equal size. */
+kp_status kp_pack(kp_packing *packing, const kp_config *run, int n_runs, int max_members,
+                  kp_err *err);
 void kp_packing_free(kp_packing *packing);

@@ -10,12 +10,15 @@
 
 #define HEAD "schema: 1\n"
 
-static const struct { const char *name, *text, *want; } bad_files[] = {
+static const struct {
+    const char *name, *text, *want;
+} bad_files[] = {
     { "a misspelt key", HEAD "optim.clip.kapa: 2\n",
       "f.yaml:2: optim.clip.kapa is not a key; did you mean optim.clip.kappa?" },
     { "a misspelt key in a map", HEAD "optim:\n  clip:\n    kapa: 2\n",
       "f.yaml:4: optim.clip.kapa is not a key; did you mean optim.clip.kappa?" },
-    { "a key without its group", HEAD "kappa: 2\n", "f.yaml:2: kappa is not a key; did you mean optim.clip.kappa?" },
+    { "a key without its group", HEAD "kappa: 2\n",
+      "f.yaml:2: kappa is not a key; did you mean optim.clip.kappa?" },
     { "a key like none", HEAD "quite.different: 2\n",
       "f.yaml:2: quite.different is not a key; kappa config --reference lists them all" },
     { "a repeated key", HEAD "seed: 1\nseed: 2\n", "f.yaml:3: seed is set twice, first in line 2" },
@@ -25,51 +28,70 @@ static const struct { const char *name, *text, *want; } bad_files[] = {
       "f.yaml:2: optim.lr: seen '1e-4x', expected a number above 0, at most 1000" },
     { "a fraction for a whole number", HEAD "dqn.n_step: 3.5\n",
       "f.yaml:2: dqn.n_step: seen '3.5', expected a whole number from 1 to 100" },
-    { "yes for true", HEAD "dqn.double: yes\n", "f.yaml:2: dqn.double: seen 'yes', expected true or false" },
-    { "a name outside the list", HEAD "dqn.loss: l1\n", "f.yaml:2: dqn.loss: seen 'l1', expected one of mse|huber" },
-    { "out of range", HEAD "dqn.gamma: 1.5\n", "f.yaml:2: dqn.gamma: seen '1.5', expected a number from 0 to 1" },
-    { "not a number", HEAD "optim.lr: nan\n", "f.yaml:2: optim.lr: seen 'nan', expected a number above 0, at most 1000" },
+    { "yes for true", HEAD "dqn.double: yes\n",
+      "f.yaml:2: dqn.double: seen 'yes', expected true or false" },
+    { "a name outside the list", HEAD "dqn.loss: l1\n",
+      "f.yaml:2: dqn.loss: seen 'l1', expected one of mse|huber" },
+    { "out of range", HEAD "dqn.gamma: 1.5\n",
+      "f.yaml:2: dqn.gamma: seen '1.5', expected a number from 0 to 1" },
+    { "not a number", HEAD "optim.lr: nan\n",
+      "f.yaml:2: optim.lr: seen 'nan', expected a number above 0, at most 1000" },
     { "a number after a number", HEAD "optim.lr: 1e-4-5\n",
       "f.yaml:2: optim.lr: seen '1e-4-5', expected a number above 0, at most 1000" },
     { "beyond every double", HEAD "checkpoint.interval_seconds: 1e999\n",
-      "f.yaml:2: checkpoint.interval_seconds: seen '1e999', expected a number from 0 to 1000000000" },
-    { "a step size of 0", HEAD "optim.lr: 0\n", "f.yaml:2: optim.lr: seen '0', expected a number above 0, at most 1000" },
-    { "a hexadecimal fraction", HEAD "dqn.gamma: 0x1p-1\n", "f.yaml:2: dqn.gamma: seen '0x1p-1', expected a number from 0 to 1" },
+      "f.yaml:2: checkpoint.interval_seconds: seen '1e999', expected a number from 0 to "
+      "1000000000" },
+    { "a step size of 0", HEAD "optim.lr: 0\n",
+      "f.yaml:2: optim.lr: seen '0', expected a number above 0, at most 1000" },
+    { "a hexadecimal fraction", HEAD "dqn.gamma: 0x1p-1\n",
+      "f.yaml:2: dqn.gamma: seen '0x1p-1', expected a number from 0 to 1" },
     { "hexadecimal", HEAD "seed: 0x10\n",
       "f.yaml:2: seed: seen '0x10', expected a whole number from 0 to 18446744073709551615" },
     { "a seed beyond 64 bits", HEAD "seed: 18446744073709551616\n",
-      "f.yaml:2: seed: seen '18446744073709551616', expected a whole number from 0 to 18446744073709551615" },
-    { "nothing", HEAD "optim.lr:\n", "f.yaml:2: optim.lr: seen nothing, expected a number above 0, at most 1000" },
+      "f.yaml:2: seed: seen '18446744073709551616', expected a whole number from 0 to "
+      "18446744073709551615" },
+    { "nothing", HEAD "optim.lr:\n",
+      "f.yaml:2: optim.lr: seen nothing, expected a number above 0, at most 1000" },
     { "a list", HEAD "seed: [1, 2]\n", "f.yaml:2: seed: seen a list, expected one value" },
     { "an alias", HEAD "env.count: &a 2\nenv.stack: *a\n",
       "f.yaml:3: env.stack: seen an alias (*name), which is not supported, expected one value" },
     { "kappa 0", HEAD "optim.clip.kappa: 0\n",
-      "f.yaml:2: optim.clip.kappa: seen '0', expected none (no clipping), a number above 0, or such values by name: "
+      "f.yaml:2: optim.clip.kappa: seen '0', expected none (no clipping), a number above 0, or "
+      "such values by name: "
       "{hidden: 5, output: 1.5}" },
     { "a kappa below 0 by name", HEAD "optim.clip.kappa: { hidden: -1 }\n",
-      "f.yaml:2: optim.clip.kappa: seen '{hidden: -1}', expected none (no clipping), a number above 0, or such values "
+      "f.yaml:2: optim.clip.kappa: seen '{hidden: -1}', expected none (no clipping), a number "
+      "above 0, or such values "
       "by name: {hidden: 5, output: 1.5}" },
     { "the same name twice", HEAD "optim.clip.kappa: { fc1: 1, fc1: 2 }\n",
-      "f.yaml:2: optim.clip.kappa: seen '{fc1: 1, fc1: 2}', the same name twice; expected none (no clipping), a number "
+      "f.yaml:2: optim.clip.kappa: seen '{fc1: 1, fc1: 2}', the same name twice; expected none (no "
+      "clipping), a number "
       "above 0, or such values by name: {hidden: 5, output: 1.5}" },
-    { "no schema", "seed: 1\n", "f.yaml: `schema: 1` is missing; every configuration file begins with it" },
-    { "an empty file", "", "f.yaml: `schema: 1` is missing; every configuration file begins with it" },
+    { "no schema", "seed: 1\n",
+      "f.yaml: `schema: 1` is missing; every configuration file begins with it" },
+    { "an empty file", "",
+      "f.yaml: `schema: 1` is missing; every configuration file begins with it" },
     { "another schema", "schema: 2\n", "f.yaml:1: schema: seen '2', this program reads 1" },
     { "a list at the top", "- 1\n", "f.yaml: expected a map of keys" },
     { "an unknown base", HEAD "base: dqn-dopamin\n",
-      "f.yaml:2: base: dqn-dopamin is neither a preset (dqn-dopamine, dqn-tianshou, dqn-paper, dqn-cleanrl) nor a file "
+      "f.yaml:2: base: dqn-dopamin is neither a preset (dqn-dopamine, dqn-tianshou, dqn-paper, "
+      "dqn-cleanrl) nor a file "
       "(NAME.yaml)" },
     { "a start beyond the buffer", HEAD "buffer: { transitions: 100, min_transitions: 101 }\n",
-      "buffer.min_transitions is 101, more than buffer.transitions, 100: the first update would never come" },
+      "buffer.min_transitions is 101, more than buffer.transitions, 100: the first update would "
+      "never come" },
     { "a start below one batch", HEAD "buffer.min_transitions: 31\n",
       "buffer.min_transitions is 31, less than dqn.batch, 32" },
-    { "a buffer too small for its environments", HEAD "env.count: 20\nbuffer: { transitions: 99, min_transitions: 32 }\n",
+    { "a buffer too small for its environments",
+      HEAD "env.count: 20\nbuffer: { transitions: 99, min_transitions: 32 }\n",
       "buffer.transitions is 99: each of 20 environments needs 5, dqn.n_step + env.stack" },
     { "an end before the first update", HEAD "train.agent_steps: 19999\n",
-      "train.agent_steps is 19999: training would end before its first update (buffer.min_transitions is 20000)" },
+      "train.agent_steps is 19999: training would end before its first update "
+      "(buffer.min_transitions is 20000)" },
     { "clip once, but when?", HEAD "optim.clip.when: once\n",
       "optim.clip.when is once: say after which update in optim.clip.at (1 or later)" },
-    { "no such device", HEAD "device: gpu\n", "device: seen 'gpu', expected auto, cpu, cuda or cuda:N" },
+    { "no such device", HEAD "device: gpu\n",
+      "device: seen 'gpu', expected auto, cpu, cuda or cuda:N" },
 };
 
 Test(config, bad_files) {
@@ -78,26 +100,32 @@ Test(config, bad_files) {
         kp_err err = { "" };
         kp_status st = kp_config_from_text(&c, NULL, bad_files[i].text, "f.yaml", &err);
         cr_expect(st == KP_BAD_CONFIG, "%s: status %d", bad_files[i].name, st);
-        cr_expect(!strcmp(err.text, bad_files[i].want), "%s: got  '%s'\nwant '%s'", bad_files[i].name, err.text,
-                  bad_files[i].want);
+        cr_expect(!strcmp(err.text, bad_files[i].want), "%s: got  '%s'\nwant '%s'",
+                  bad_files[i].name, err.text, bad_files[i].want);
     }
 }
 
 Test(config, broken_yaml_names_its_line) {
     kp_config c;
     kp_err err = { "" };
-    cr_assert(kp_config_from_text(&c, NULL, HEAD "seed: [1\nfoo: }\n", "f.yaml", &err) == KP_BAD_CONFIG);
+    cr_assert(kp_config_from_text(&c, NULL, HEAD "seed: [1\nfoo: }\n", "f.yaml", &err) ==
+              KP_BAD_CONFIG);
     cr_expect(!strncmp(err.text, "f.yaml:3: not YAML: ", 20), "%s", err.text);
 }
 
-static const struct { const char *name, *arg, *want; } bad_args[] = {
+static const struct {
+    const char *name, *arg, *want;
+} bad_args[] = {
     { "no value", "seed", "command line: seed: expected key=value, such as optim.clip.kappa=2" },
     { "no key", "=3", "command line: =3: expected key=value, such as optim.clip.kappa=2" },
-    { "a misspelt key", "optim.clip.kapa=2", "command line: optim.clip.kapa is not a key; did you mean optim.clip.kappa?" },
-    { "a bad value", "optim.lr=1e-4x", "command line: optim.lr: seen '1e-4x', expected a number above 0, at most 1000" },
+    { "a misspelt key", "optim.clip.kapa=2",
+      "command line: optim.clip.kapa is not a key; did you mean optim.clip.kappa?" },
+    { "a bad value", "optim.lr=1e-4x",
+      "command line: optim.lr: seen '1e-4x', expected a number above 0, at most 1000" },
     { "a blank before a number", "seed= 3",
       "command line: seed: seen ' 3', expected a whole number from 0 to 18446744073709551615" },
-    { "a number beyond int", "env.count=4294967297", "command line: env.count: seen '4294967297', expected a whole number from 1 to 1024" },
+    { "a number beyond int", "env.count=4294967297",
+      "command line: env.count: seen '4294967297', expected a whole number from 1 to 1024" },
 };
 
 Test(config, bad_args) {
@@ -110,7 +138,9 @@ Test(config, bad_args) {
     }
 }
 
-static const char *origin(const kp_origins *o, const char *key) { return o->text[kp_key_find(key)]; }
+static const char *origin(const kp_origins *o, const char *key) {
+    return o->text[kp_key_find(key)];
+}
 
 static void put_file(const char *path, const char *text) {
     FILE *f = fopen(path, "w");
@@ -151,25 +181,35 @@ Test(config, later_layers_win_and_are_remembered) {
     cr_expect(strstr(err.text, "based on each other"), "%s", err.text);
     remove(base);
     st = kp_config_load(&c, &o, file, 0, NULL, &err);
-    cr_expect(st == KP_STORAGE && strstr(err.text, "pong.yaml:2: base: ") && strstr(err.text, "cannot be read"), "%s", err.text);
+    cr_expect(st == KP_STORAGE && strstr(err.text, "pong.yaml:2: base: ") &&
+                  strstr(err.text, "cannot be read"),
+              "%s", err.text);
     remove(file);
     rmdir(dir);
 }
 
 /* Every type, with values whose shortest decimal form is long. */
 Test(config, written_configurations_read_back_to_the_bit) {
-    const char *args[] = { "seed=18446744073709551600", "optim.lr=0.1000000000000000055511151231257827",
-                           "optim.eps=4.9406564584124654e-324", "train.replay_ratio=0.30000000000000004",
-                           "optim.grad_norm=10", "optim.clip.kappa={fc1.weight: 3.0000000000000004, fc1: none}",
-                           "run.name=a \"b\" \\c # d: e", "run.dir=", "env.python=null", "train.agent_steps=9007199254740992" };
+    const char *args[] = { "seed=18446744073709551600",
+                           "optim.lr=0.1000000000000000055511151231257827",
+                           "optim.eps=4.9406564584124654e-324",
+                           "train.replay_ratio=0.30000000000000004",
+                           "optim.grad_norm=10",
+                           "optim.clip.kappa={fc1.weight: 3.0000000000000004, fc1: none}",
+                           "run.name=a \"b\" \\c # d: e",
+                           "run.dir=",
+                           "env.python=null",
+                           "train.agent_steps=9007199254740992" };
     kp_config c, back;
     kp_origins o;
     kp_err err = { "" };
     char *text = NULL, *explained = NULL;
     memset(&back, 0xA5, sizeof back);
-    cr_assert(!kp_config_load(&c, &o, "dqn-paper", sizeof args / sizeof *args, args, &err), "%s", err.text);
+    cr_assert(!kp_config_load(&c, &o, "dqn-paper", sizeof args / sizeof *args, args, &err), "%s",
+              err.text);
     cr_assert(!kp_config_write(&c, &o, &text, &err));
-    cr_assert(!kp_config_from_text(&back, NULL, text, "config.yaml", &err), "%s\n%s", err.text, text);
+    cr_assert(!kp_config_from_text(&back, NULL, text, "config.yaml", &err), "%s\n%s", err.text,
+              text);
     cr_expect(!memcmp(&c, &back, sizeof c), "%s", text);
     cr_expect(strstr(text, "  lr: 0.1  # command line\n"), "%s", text);
     cr_expect(strstr(text, "    scale: fan_in  # default\n"), "%s", text);
@@ -179,7 +219,9 @@ Test(config, written_configurations_read_back_to_the_bit) {
     memset(&back, 0xA5, sizeof back);
     cr_assert(!kp_config_from_text(&back, NULL, explained, "config.yaml", &err), "%s", err.text);
     cr_expect(!memcmp(&c, &back, sizeof c));
-    cr_expect(strstr(explained, "# Step size.\n  # a number above 0, at most 1000; default 6.25e-05\n"), "%s", explained);
+    cr_expect(
+        strstr(explained, "# Step size.\n  # a number above 0, at most 1000; default 6.25e-05\n"),
+        "%s", explained);
     free(text);
     free(explained);
 }
@@ -191,7 +233,8 @@ Test(config, reference_has_every_key) {
         char cell[128];
         snprintf(cell, sizeof cell, "\n| `%s` | ", kp_key_at(i)->key);
         cr_expect(strstr(text, cell), "%s", kp_key_at(i)->key);
-        cr_expect(kp_key_find(kp_key_at(i)->key) == i, "%s stands twice in the table", kp_key_at(i)->key);
+        cr_expect(kp_key_find(kp_key_at(i)->key) == i, "%s stands twice in the table",
+                  kp_key_at(i)->key);
     }
     int bars = 0;
     for (char *line = text; *line; line++) {
@@ -207,9 +250,23 @@ Test(config, reference_has_every_key) {
 /* What a population's members may differ in: these and no others. */
 Test(config, per_member_keys) {
     static const char *const want[] = {
-        "seed", "optim.lr", "optim.beta1", "optim.beta2", "optim.eps", "optim.momentum", "optim.weight_decay",
-        "optim.grad_norm", "optim.clip.kappa", "optim.clip.scale", "optim.clip.bias", "optim.clip.norm",
-        "optim.clip.logstd", "optim.clip.noisy_sigma", "optim.clip.last_layer", "optim.clip.when", "optim.clip.at",
+        "seed",
+        "optim.lr",
+        "optim.beta1",
+        "optim.beta2",
+        "optim.eps",
+        "optim.momentum",
+        "optim.weight_decay",
+        "optim.grad_norm",
+        "optim.clip.kappa",
+        "optim.clip.scale",
+        "optim.clip.bias",
+        "optim.clip.norm",
+        "optim.clip.logstd",
+        "optim.clip.noisy_sigma",
+        "optim.clip.last_layer",
+        "optim.clip.when",
+        "optim.clip.at",
     };
     size_t n = 0;
     for (int i = 0; i < kp_n_keys(); i++)

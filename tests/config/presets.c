@@ -62,7 +62,8 @@ Test(presets, values) {
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
             char got[KP_CONFIG_TEXT];
             kp_config_get(&c, kp_key_find(rows[i].key), got);
-            cr_expect(!strcmp(got, rows[i].want[p]), "%s: %s is %s, want %s", names[p], rows[i].key, got, rows[i].want[p]);
+            cr_expect(!strcmp(got, rows[i].want[p]), "%s: %s is %s, want %s", names[p], rows[i].key,
+                      got, rows[i].want[p]);
         }
     }
 }
@@ -75,7 +76,8 @@ Test(presets, no_pinned_value_is_a_default) {
         cr_assert(!kp_config_load(&c, &o, names[p], 0, NULL, NULL));
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
             if (strcmp(rows[i].key, "optim.clip.kappa"))
-                cr_expect(!strncmp(o.text[kp_key_find(rows[i].key)], "preset ", 7), "%s: %s", names[p], rows[i].key);
+                cr_expect(!strncmp(o.text[kp_key_find(rows[i].key)], "preset ", 7), "%s: %s",
+                          names[p], rows[i].key);
     }
 }
 

@@ -14,8 +14,10 @@
 #include "config/config.h"
 #include "report/metrics_csv.h"
 
-#define HEAD "member,seed,agent_step,frames,updates,episodes,return_mean,eval_return_mean,eval_return_std,eval_episodes," \
-             "loss,q_mean,grad_norm,weight_l2,share_clipped,epsilon,non_finite\n"
+#define HEAD                                                                                       \
+    "member,seed,agent_step,frames,updates,episodes,return_mean,eval_return_mean,eval_return_std," \
+    "eval_episodes,"                                                                               \
+    "loss,q_mean,grad_norm,weight_l2,share_clipped,epsilon,non_finite\n"
 
 static char root[] = "/tmp/kp-report-XXXXXX";
 
@@ -51,9 +53,10 @@ static char *text_of(const char *path) {
     return text;
 }
 
-/* A run of P members with seeds from `seed`. Member i logs the training return every 1,000 steps and is
- * evaluated every 2,000; its last evaluation is final + i. */
-static const char *make_run(const char *name, int P, int seed, const char *game, const char *kappa, int rows, double final) {
+/* A run of P members with seeds from `seed`. Member i logs the training return every 1,000 steps
+ * and is evaluated every 2,000; its last evaluation is final + i. */
+static const char *make_run(const char *name, int P, int seed, const char *game, const char *kappa,
+                            int rows, double final) {
     char args[6][64], *text = NULL, path[200];
     const char *argv[6];
     for (int i = 0; i < 6; i++) argv[i] = args[i];
@@ -80,10 +83,14 @@ static const char *make_run(const char *name, int P, int seed, const char *game,
     for (int row = 1; row <= rows; row++)
         for (int i = 0; i < P; i++) {
             double share = 1.0 * row / rows;
-            fprintf(f, "%d,%d,%d,%d,0,0,%g,", i, seed + i, 1000 * row, 4000 * row, final * share / 2 + i);
-            if (row % 2 == 0) fprintf(f, "%g,1,10,", final * sqrt(share) + i);
-            else fprintf(f, ",,,");
-            fprintf(f, "0.1,1,,%g,%s,0.5,0\n", 20 + 10 * share, strcmp(kappa, "none") ? "0.25" : "");
+            fprintf(f, "%d,%d,%d,%d,0,0,%g,", i, seed + i, 1000 * row, 4000 * row,
+                    final * share / 2 + i);
+            if (row % 2 == 0)
+                fprintf(f, "%g,1,10,", final * sqrt(share) + i);
+            else
+                fprintf(f, ",,,");
+            fprintf(f, "0.1,1,,%g,%s,0.5,0\n", 20 + 10 * share,
+                    strcmp(kappa, "none") ? "0.25" : "");
         }
     cr_assert(!fclose(f));
     return dir;
@@ -107,22 +114,29 @@ Test(report, rows_are_games_and_methods_whatever_folders_the_seeds_are_in) {
     kp_report *r = kp_report_open();
     char *text = NULL;
     kp_err err = { "" };
-    add(r, make_run("a", 3, 0, "pong", "none", 20, 10));   /* 10, 11, 12 */
-    add(r, make_run("b", 1, 3, "pong", "none", 20, 19));   /* and 19 */
+    add(r, make_run("a", 3, 0, "pong", "none", 20, 10)); /* 10, 11, 12 */
+    add(r, make_run("b", 1, 3, "pong", "none", 20, 19)); /* and 19 */
     add(r, make_run("c", 1, 0, "pong", "2", 20, 1500));
     add(r, make_run("d", 1, 0, "qbert", "2", 12, 40));
     cr_assert(!kp_report_write(r, NULL, &text, &err), "%s", err.text);
-    cr_expect(has_row(text, "pong kappa none 4 13.00 10.25 … 17.00 11.50 11.50 30.00 - 20000 80000\n"), "%s", text);
-    cr_expect(has_row(text, "pong kappa 2 1 1500 - 1500 1500 30.00 25.00 20000 80000\n"), "%s", text);
-    cr_expect(has_row(text, "qbert kappa 2 1 40.00 - 40.00 40.00 30.00 25.00 12000 48000\n"), "%s", text);
+    cr_expect(
+        has_row(text, "pong kappa none 4 13.00 10.25 … 17.00 11.50 11.50 30.00 - 20000 80000\n"),
+        "%s", text);
+    cr_expect(has_row(text, "pong kappa 2 1 1500 - 1500 1500 30.00 25.00 20000 80000\n"), "%s",
+              text);
+    cr_expect(has_row(text, "qbert kappa 2 1 40.00 - 40.00 40.00 30.00 25.00 12000 48000\n"), "%s",
+              text);
     cr_expect(strstr(text, "latest evaluation"), "%s", text);
     cr_expect(strstr(text, "/d, seed 0: 12000 of 20000 agent steps\n"), "%s", text);
-    cr_expect(!strstr(text, "unfinished: ") || !strstr(strstr(text, "unfinished: ") + 1, "unfinished: "), "%s", text);
+    cr_expect(!strstr(text, "unfinished: ") ||
+                  !strstr(strstr(text, "unfinished: ") + 1, "unfinished: "),
+              "%s", text);
     free(text);
 
     const char *again = make_run("again", 1, 1, "pong", "none", 2, 1);
     cr_expect(kp_report_add_run(r, again, &err) == KP_BAD_CONFIG);
-    cr_expect(strstr(err.text, "/again: the same run as in ") && strstr(err.text, "/a (seed 1)"), "%s", err.text);
+    cr_expect(strstr(err.text, "/again: the same run as in ") && strstr(err.text, "/a (seed 1)"),
+              "%s", err.text);
     kp_report_close(r);
 }
 
@@ -147,20 +161,27 @@ Test(report, curves_and_picture) {
     add(r, make_run("a", 3, 0, "pong", "none", 20, 10));
     add(r, make_run("b", 2, 0, "pong", "{hidden: 5, output: 1.5}", 20, 20));
     kp_status st = kp_report_write(r, in_root("out/of/report"), &text, &err);
-    if (system("command -v gnuplot >/dev/null")) cr_assert(st == KP_DEVICE, "%d", st);
+    if (system("command -v gnuplot >/dev/null"))
+        cr_assert(st == KP_DEVICE, "%d", st);
     else {
         cr_assert(!st, "%s", err.text);
-        cr_expect(png_size(in_root("out/of/report/curves-pong.png"), &width, &height), "damaged or empty");
+        cr_expect(png_size(in_root("out/of/report/curves-pong.png"), &width, &height),
+                  "damaged or empty");
         cr_expect(width == 900 && height == 1040, "%dx%d", width, height);
     }
     cr_expect_str_eq(text_of(in_root("out/of/report/report.txt")), text);
     const char *csv = text_of(in_root("out/of/report/curves-pong.csv"));
     cr_expect(!strncmp(csv, "metric,method,agent_step,frames,runs,mean,low95,high95\n", 55));
     cr_expect(strstr(csv, "\neval_return_mean,\"kappa none\",20000,80000,3,11,"), "%s", csv);
-    cr_expect(strstr(csv, "\neval_return_mean,\"kappa {hidden: 5, output: 1.5}\",20000,80000,2,20.5,"), "%s", csv);
-    cr_expect(!strstr(csv, "\neval_return_mean,\"kappa none\",19000,"), "a step without an evaluation has a point");
+    cr_expect(
+        strstr(csv, "\neval_return_mean,\"kappa {hidden: 5, output: 1.5}\",20000,80000,2,20.5,"),
+        "%s", csv);
+    cr_expect(!strstr(csv, "\neval_return_mean,\"kappa none\",19000,"),
+              "a step without an evaluation has a point");
     cr_expect(strstr(csv, "\nweight_l2,\"kappa none\",1000,4000,3,20.5,20.5,20.5\n"), "%s", csv);
-    cr_expect(strstr(csv, "\npercent_clipped,\"kappa {hidden: 5, output: 1.5}\",1000,4000,2,25,25,25\n"), "%s", csv);
+    cr_expect(
+        strstr(csv, "\npercent_clipped,\"kappa {hidden: 5, output: 1.5}\",1000,4000,2,25,25,25\n"),
+        "%s", csv);
     cr_expect(!strstr(csv, "percent_clipped,\"kappa none\""));
     free(text);
     kp_report_close(r);
@@ -175,25 +196,38 @@ Test(report, without_gnuplot_the_table_is_there) {
     kp_status st = kp_report_write(r, in_root("out"), &text, &err);
     setenv("PATH", "/usr/bin:/bin", 1);
     cr_expect(st == KP_DEVICE, "%d", st);
-    cr_expect(strstr(err.text, "gnuplot is not installed") && strstr(err.text, "apt install gnuplot-nox"), "%s", err.text);
+    cr_expect(strstr(err.text, "gnuplot is not installed") &&
+                  strstr(err.text, "apt install gnuplot-nox"),
+              "%s", err.text);
     cr_expect(text && has_row(text, "pong dqn-dopamine 1 10.00 - "), "%s", text);
-    cr_expect(!access(in_root("out/curves-pong.csv"), R_OK) && !access(in_root("out/curves-pong.gp"), R_OK));
+    cr_expect(!access(in_root("out/curves-pong.csv"), R_OK) &&
+              !access(in_root("out/curves-pong.gp"), R_OK));
     free(text);
     kp_report_close(r);
 }
 
-static const struct { const char *name, *text; kp_status want; int rows; const char *message; } files[] = {
+static const struct {
+    const char *name, *text;
+    kp_status want;
+    int rows;
+    const char *message;
+} files[] = {
     { "a whole file", "member,agent_step,return_mean\n0,10,1.5\n0,20,\n", KP_OK, 2, "" },
     { "a cut last line", "member,agent_step,return_mean\n0,10,1.5\n0,20,3", KP_OK, 1, "" },
     { "a line cut in its first cell", "member,agent_step,return_mean\n0,10,1.5\n0", KP_OK, 1, "" },
     { "a head alone", "member,agent_step,return_mean\n", KP_OK, 0, "" },
-    { "other columns in another order", "x,return_mean,agent_step,member\nwhat,1.5,10,0\n", KP_OK, 1, "" },
+    { "other columns in another order", "x,return_mean,agent_step,member\nwhat,1.5,10,0\n", KP_OK,
+      1, "" },
     { "no head", "0,10,1.5\n", KP_BAD_DATA, 0, ":1: no head with member and agent_step" },
     { "nothing", "", KP_BAD_DATA, 0, ": empty; the run has logged nothing yet" },
-    { "a cell of letters", "member,agent_step,return_mean\n0,10,1.5\n0,20,3x\n", KP_BAD_DATA, 0, ":3: '3x' is not a number" },
-    { "a short row", "member,agent_step,return_mean\n0,10\n", KP_BAD_DATA, 0, ":2: 2 cells, expected 3" },
-    { "a long row", "member,agent_step,return_mean\n0,10,1,2\n", KP_BAD_DATA, 0, ":2: 4 cells, expected 3" },
-    { "no step", "member,agent_step,return_mean\n0,,1\n", KP_BAD_DATA, 0, ":2: member or agent_step is empty" },
+    { "a cell of letters", "member,agent_step,return_mean\n0,10,1.5\n0,20,3x\n", KP_BAD_DATA, 0,
+      ":3: '3x' is not a number" },
+    { "a short row", "member,agent_step,return_mean\n0,10\n", KP_BAD_DATA, 0,
+      ":2: 2 cells, expected 3" },
+    { "a long row", "member,agent_step,return_mean\n0,10,1,2\n", KP_BAD_DATA, 0,
+      ":2: 4 cells, expected 3" },
+    { "no step", "member,agent_step,return_mean\n0,,1\n", KP_BAD_DATA, 0,
+      ":2: member or agent_step is empty" },
 };
 
 Test(report, metrics_files) {
@@ -205,9 +239,13 @@ Test(report, metrics_files) {
         put_text(path, files[i].text);
         kp_status st = kp_metrics_read(&m, path, &err);
         snprintf(want, sizeof want, "%s%s", *files[i].message ? path : "", files[i].message);
-        cr_expect(st == files[i].want && m.n == files[i].rows, "%s: status %d, %d rows", files[i].name, st, m.n);
+        cr_expect(st == files[i].want && m.n == files[i].rows, "%s: status %d, %d rows",
+                  files[i].name, st, m.n);
         cr_expect(!strcmp(err.text, want), "%s: '%s'", files[i].name, err.text);
-        if (m.n) cr_expect(m.cell[KP_METRIC_RETURN] == 1.5 && m.cell[KP_METRIC_AGENT_STEP] == 10 && isnan(m.cell[KP_METRIC_WEIGHT_L2]), "%s", files[i].name);
+        if (m.n)
+            cr_expect(m.cell[KP_METRIC_RETURN] == 1.5 && m.cell[KP_METRIC_AGENT_STEP] == 10 &&
+                          isnan(m.cell[KP_METRIC_WEIGHT_L2]),
+                      "%s", files[i].name);
         kp_metrics_free(&m);
     }
 }
