@@ -11,12 +11,12 @@ static void run_unclipped(const void *args, int member, int slice, void *scratch
     (void)scratch;
     const kp_adam_clip_args *a = args;
     kp_adam_hyper h = a->hyper[member];
-    float scale = a->grad_scale ? a->grad_scale[member] : 1.0f;
+    h.decay = 1.0f; /* a constant, as in the operation */
     int begin, end;
     kp_chunk_range(a->n_chunks, slice, &begin, &end);
     for (int c = begin; c < end; c++) {
         int64_t at = ((int64_t)member * a->n_chunks + c) * KP_CHUNK;
-        kp_adam_chunk(a->theta + at, a->m + at, a->v + at, a->grad + at, scale, h, INFINITY, 0);
+        kp_adam_chunk(a->theta + at, a->m + at, a->v + at, a->grad + at, 1.0f, h, INFINITY, 0);
     }
 }
 

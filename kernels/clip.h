@@ -1,5 +1,7 @@
 /* clip.h: what every update rule shares: the weight clip (arXiv 2407.01704) and its tally. */
 #pragma once
+#include <string.h>
+
 #include "kp_kernel.h"
 
 /* Comparisons keep NaN a NaN; fminf and fmaxf would return the bound. Each is one vminps or vmaxps,
@@ -15,10 +17,27 @@ typedef struct {
     uint32_t non_finite; /* updated weights that are NaN or infinite */
 } kp_clip_tally;
 
-/* The clip, counting. Counters, not flags: they vectorise. */
-KP_HD float kp_clip_count(float x, float bound, uint32_t *outside, uint32_t *non_finite) {
-    float size = fabsf(x);
-    *outside += size > bound;
-    *non_finite += !(size <= 3.40282347e38f); /* NaN compares false */
-    return kp_clip(x, bound);
+KP_HD uint32_t kp_float_bits(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* The clip, counting, in integers: floating-point comparisons compete with Adam's divisions for the
+ * same unit (a third of the time in cache; bench adam_clip). Counted are values that the clip leaves
+ * as they are, bit for bit, NaN among them; an exponent of all ones (NaN or infinity) carries into
+ * the sign. */
+KP_HD float kp_clip_count(float x, float bound, uint32_t *unchanged, uint32_t *non_finite) {
+    float clipped = kp_clip(x, bound);
+    *unchanged += kp_float_bits(x) == kp_float_bits(clipped);
+    *non_finite += ((kp_float_bits(x) & 0x7fffffffu) + 0x00800000u) >> 31;
+    return clipped;
+}
+
+/* The tally of one chunk from the two counts. */
+KP_HD kp_clip_tally kp_clip_tally_of(uint32_t unchanged, uint32_t non_finite) {
+    kp_clip_tally tally;
+    tally.outside = KP_CHUNK - unchanged;
+    tally.non_finite = non_finite;
+    return tally;
 }
