@@ -199,45 +199,46 @@ static kp_status parse_failed(struct fy_diag *diag, const char *name, kp_err *er
                    (int)strcspn(e->msg, "\n"), e->msg);
 }
 
-/* Blank lines and comments only; libfyaml has no document for such a text and says so on stderr. */
-static int is_blank(const char *text) {
-    for (;; text++) {
-        text += strspn(text, " \t\r\n");
-        if (*text != '#') return !*text;
-        text += strcspn(text, "\n");
-        if (!*text) return 1;
-    }
+static kp_status walk_root(reader *r, struct fy_node *root, kp_err *err) {
+    kp_status st = KP_OK;
+    if (root && fy_node_is_mapping(root))
+        st = r->sections ? walk_sections(r, root, err) : walk(r, root, "", -1, err);
+    else if (root && !(fy_node_is_scalar(root) && fy_node_is_null(root)))
+        st = kp_fail(err, KP_BAD_CONFIG, "%s: expected a map of keys", r->name);
+    return st ? st : take_header(r, err);
 }
 
 kp_status kp_settings_read(kp_settings *settings, const char *text, const char *name,
                            const char *const *sections, kp_err *err) {
     reader r = { settings, name, sections };
-    struct fy_document *document = NULL;
+    struct fy_parser *parser = NULL;
+    struct fy_document *document = NULL, *second = NULL;
     struct fy_diag *diag = NULL;
     kp_status st = KP_OK;
     memset(settings, 0, sizeof *settings);
-    if (is_blank(text)) {
-        st = take_header(&r, err);
-        goto out;
-    }
     diag = fy_diag_create(NULL);
-    if (!diag) return kp_fail(err, KP_BAD_CONFIG, "%s: out of memory", name);
-    fy_diag_set_collect_errors(diag, true);
-    struct fy_parse_cfg cfg = { .diag = diag,
-                                .flags = FYPCF_ALLOW_DUPLICATE_KEYS | FYPCF_COLLECT_DIAG };
-    document = fy_document_build_from_string(&cfg, text, strlen(text));
-    if (!document) {
-        st = parse_failed(diag, name, err);
+    if (diag) {
+        fy_diag_set_collect_errors(diag, true);
+        struct fy_parse_cfg cfg = { .diag = diag,
+                                    .flags = FYPCF_ALLOW_DUPLICATE_KEYS | FYPCF_COLLECT_DIAG };
+        parser = fy_parser_create(&cfg);
+    }
+    if (!parser || fy_parser_set_string(parser, text, strlen(text))) {
+        st = kp_fail(err, KP_BAD_CONFIG, "%s: out of memory", name);
         goto out;
     }
-    struct fy_node *root = fy_document_root(document);
-    if (root && fy_node_is_mapping(root))
-        st = sections ? walk_sections(&r, root, err) : walk(&r, root, "", -1, err);
-    else if (root && !(fy_node_is_scalar(root) && fy_node_is_null(root)))
-        st = kp_fail(err, KP_BAD_CONFIG, "%s: expected a map of keys", name);
-    if (!st) st = take_header(&r, err);
+    document = fy_parse_load_document(parser);
+    if (document) second = fy_parse_load_document(parser);
+    if (fy_parser_get_stream_error(parser))
+        st = parse_failed(diag, name, err);
+    else if (second)
+        st = kp_fail(err, KP_BAD_CONFIG, "%s: two documents (---) in one file, expected one", name);
+    else
+        st = walk_root(&r, document ? fy_document_root(document) : NULL, err);
 out:
-    if (document) fy_document_destroy(document);
+    if (second) fy_parse_document_destroy(parser, second);
+    if (document) fy_parse_document_destroy(parser, document);
+    if (parser) fy_parser_destroy(parser);
     if (diag) fy_diag_destroy(diag);
     return st;
 }
