@@ -1,7 +1,5 @@
 /* clip.h: what every update rule shares: the weight clip (arXiv 2407.01704) and its tally. */
 #pragma once
-#include <string.h>
-
 #include "kp_kernel.h"
 
 /* Comparisons keep NaN a NaN; fminf and fmaxf would return the bound. Each is one vminps or vmaxps,
@@ -14,30 +12,22 @@ KP_HD float kp_clip(float x, float bound) {
 /* Written for each chunk by every update; the share clipped of a tensor is a sum over its chunks. */
 typedef struct {
     uint32_t outside;    /* updated weights that lay outside the bound, before the clamp */
-    uint32_t non_finite; /* updated weights that are NaN or infinite */
+    uint32_t non_finite; /* weights that are NaN or infinite, after it */
 } kp_clip_tally;
 
-KP_HD uint32_t kp_float_bits(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-/* The clip, counting, in integers: floating-point comparisons compete with Adam's divisions for the
- * same unit (a third of the time in cache; bench adam_clip). Counted are values that the clip leaves
- * as they are, bit for bit, NaN among them; an exponent of all ones (NaN or infinity) carries into
- * the sign. */
-KP_HD float kp_clip_count(float x, float bound, uint32_t *unchanged, uint32_t *non_finite) {
+/* The clip, counting what it changed, NaN included: the least that the loop over a chunk can carry.
+ * What else is to be known is counted afterwards, where there was anything (bench adam_clip). */
+KP_HD float kp_clip_count(float x, float bound, uint32_t *changed) {
     float clipped = kp_clip(x, bound);
-    *unchanged += kp_float_bits(x) == kp_float_bits(clipped);
-    *non_finite += ((kp_float_bits(x) & 0x7fffffffu) + 0x00800000u) >> 31;
+    *changed += !(x == clipped);
     return clipped;
 }
 
-/* The tally of one chunk from the two counts. */
-KP_HD kp_clip_tally kp_clip_tally_of(uint32_t unchanged, uint32_t non_finite) {
-    kp_clip_tally tally;
-    tally.outside = KP_CHUNK - unchanged;
-    tally.non_finite = non_finite;
+/* The tally of a chunk after the clip, while it is still in cache. */
+KP_HD kp_clip_tally kp_clip_tally_of(const float *theta, float bound, uint32_t changed) {
+    kp_clip_tally tally = { 0, 0 };
+    if (!changed && bound < INFINITY) return tally;
+    for (int i = 0; i < KP_CHUNK; i++) tally.non_finite += !(theta[i] - theta[i] == 0.0f);
+    if (bound < INFINITY) tally.outside = changed - tally.non_finite; /* what is left are NaN */
     return tally;
 }

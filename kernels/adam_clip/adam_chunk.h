@@ -7,13 +7,13 @@
 KP_HD kp_clip_tally kp_adam_chunk(float *restrict theta, float *restrict m, float *restrict v,
                                   const float *restrict grad, float scale, kp_adam_hyper h, float bound,
                                   int clips) {
-    uint32_t unchanged = 0, non_finite = 0;
+    uint32_t changed = 0;
     for (int i = 0; i < KP_CHUNK; i++) {
         float mi = m[i], vi = v[i];
         float x = kp_adam1(theta[i], grad[i] * scale, &mi, &vi, h);
         m[i] = mi;
         v[i] = vi;
-        theta[i] = clips ? kp_clip_count(x, bound, &unchanged, &non_finite) : x;
+        theta[i] = clips ? kp_clip_count(x, bound, &changed) : x;
     }
-    return kp_clip_tally_of(unchanged, non_finite);
+    return clips ? kp_clip_tally_of(theta, bound, changed) : (kp_clip_tally){ 0, 0 };
 }

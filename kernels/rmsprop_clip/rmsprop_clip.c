@@ -10,28 +10,28 @@ static int n_slices(const void *args) {
 /* No tail test: the rule and the clip map the zero padding to zero. */
 static kp_clip_tally update(float *restrict theta, float *restrict v, const float *restrict grad,
                             float scale, kp_rmsprop_hyper h, float bound) {
-    uint32_t unchanged = 0, non_finite = 0;
+    uint32_t changed = 0;
     for (int i = 0; i < KP_CHUNK; i++) {
         float vi = v[i];
         float x = kp_rmsprop1(theta[i], grad[i] * scale, &vi, h);
         v[i] = vi;
-        theta[i] = kp_clip_count(x, bound, &unchanged, &non_finite);
+        theta[i] = kp_clip_count(x, bound, &changed);
     }
-    return kp_clip_tally_of(unchanged, non_finite);
+    return kp_clip_tally_of(theta, bound, changed);
 }
 
 static kp_clip_tally update_centered(float *restrict theta, float *restrict v, float *restrict mean,
                                      const float *restrict grad, float scale, kp_rmsprop_hyper h,
                                      float bound) {
-    uint32_t unchanged = 0, non_finite = 0;
+    uint32_t changed = 0;
     for (int i = 0; i < KP_CHUNK; i++) {
         float vi = v[i], mi = mean[i];
         float x = kp_rmsprop_centered1(theta[i], grad[i] * scale, &vi, &mi, h);
         v[i] = vi;
         mean[i] = mi;
-        theta[i] = kp_clip_count(x, bound, &unchanged, &non_finite);
+        theta[i] = kp_clip_count(x, bound, &changed);
     }
-    return kp_clip_tally_of(unchanged, non_finite);
+    return kp_clip_tally_of(theta, bound, changed);
 }
 
 static void run(const void *args, int member, int slice, void *scratch) {

@@ -8,14 +8,14 @@ static int n_slices(const void *args) { return kp_chunk_slices(((const kp_sgd_cl
 /* No tail test: the rule and the clip map the zero padding to zero. */
 static kp_clip_tally update(float *restrict theta, float *restrict u, const float *restrict grad,
                             float scale, kp_sgd_hyper h, float bound) {
-    uint32_t unchanged = 0, non_finite = 0;
+    uint32_t changed = 0;
     for (int i = 0; i < KP_CHUNK; i++) {
         float ui = u[i];
         float x = kp_sgd1(theta[i], grad[i] * scale, &ui, h);
         u[i] = ui;
-        theta[i] = kp_clip_count(x, bound, &unchanged, &non_finite);
+        theta[i] = kp_clip_count(x, bound, &changed);
     }
-    return kp_clip_tally_of(unchanged, non_finite);
+    return kp_clip_tally_of(theta, bound, changed);
 }
 
 static void run(const void *args, int member, int slice, void *scratch) {
