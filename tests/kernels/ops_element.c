@@ -82,10 +82,14 @@ static void make_adam(kp_case *c) {
     };
 }
 
+static void make_adam_limited(kp_case *c) {
+    make_adam(c);
+    ((kp_adam_clip_args *)c->args)->grad_scale = kp_case_alloc(c, 'f', KP_IN, 1, 0.1, 0.9);
+}
+
 static void make_adamw(kp_case *c) {
     make_adam(c);
     kp_adam_clip_args *a = (void *)c->args;
-    a->grad_scale = kp_case_alloc(c, 'f', KP_IN, 1, 0.1, 0.9);
     for (int p = 0; p < c->P; p++) ((kp_adam_hyper *)a->hyper)[p].decay = 0.875f;
 }
 
@@ -305,7 +309,8 @@ static void reference_td(const void *args) {
 
 const kp_op_row kp_element_rows[] = {
     { "adam_clip", KP_OP_adam_clip, make_adam, reference_adam, 1e-6 },
-    { "adam_clip with decay and a gradient limit", KP_OP_adam_clip, make_adamw, reference_adam, 1e-6 },
+    { "adam_clip with a gradient limit", KP_OP_adam_clip, make_adam_limited, reference_adam, 1e-6 },
+    { "adam_clip with decay", KP_OP_adam_clip, make_adamw, reference_adam, 1e-6 },
     { "sgd_clip", KP_OP_sgd_clip, make_sgd, reference_sgd, 1e-6 },
     { "rmsprop_clip", KP_OP_rmsprop_clip, make_rmsprop, reference_rmsprop, 1e-6 },
     { "rmsprop_clip centered", KP_OP_rmsprop_clip, make_rmsprop_centered, reference_rmsprop, 1e-6 },
