@@ -33,8 +33,7 @@ static const struct {
     int n_chunks, updates; /* updates: in one timing */
     double reach;
 } sizes[] = {
-    { "50M", 48829, 1, 1.2 },
-    { "1.69M", 1650, 30, 1.6 }, /* Nature DQN: stays in cache */
+    { "50M", 48829, 1, 1.2 }, { "1.69M", 1650, 30, 1.6 }, /* Nature DQN: stays in cache */
 };
 
 typedef struct {
@@ -49,7 +48,8 @@ static kp_status fill(bench *b, kp_err *err) {
     if (!values) return kp_fail(err, KP_BAD_CONFIG, "bench adam_clip: out of host memory");
     for (size_t i = 0; i < n; i++)
         values[i] = 0.1f * (kp_uniform(kp_philox(1, KP_STREAM_TEST, i / 4).x[i % 4]) - 0.5f);
-    kp_status st = kp_backend_upload(b->backend, (float *)b->args.grad, values, n * sizeof *values, err);
+    kp_status st = kp_backend_upload(b->backend, (float *)b->args.grad, values, n * sizeof *values,
+                                     err);
     if (!st) st = kp_backend_upload(b->backend, b->args.theta, values, n * sizeof *values, err);
     free(values);
     return st;
@@ -63,7 +63,7 @@ static kp_status prepare(bench *b, int n_chunks, int n_threads, kp_err *err) {
     kp_adam_hyper *hyper = NULL;
     kp_adam_clip_args *a = &b->args;
     kp_status st = kp_backend_open(&b->backend, "cpu", n_threads, err);
-#define ALLOC(pointer, bytes) \
+#define ALLOC(pointer, bytes)                                                                      \
     if (!st) st = kp_backend_alloc(b->backend, (void **)&(pointer), bytes, "the benchmark", err)
     ALLOC(a->theta, n);
     ALLOC(a->m, n);
@@ -113,7 +113,8 @@ static kp_status measure(const kp_bench_options *o, const char *label, int n_chu
             if (r >= 0) seconds[i][r] = kp_bench_now() - start;
         }
     for (int i = 0; !st && i < N_LOOPS; i++)
-        rate[i] = 1e-9 * BYTES * KP_CHUNK * n_chunks * updates / kp_bench_median(seconds[i], repeats);
+        rate[i] = 1e-9 * BYTES * KP_CHUNK * n_chunks * updates /
+                  kp_bench_median(seconds[i], repeats);
     release(&b);
     return st;
 }
@@ -123,24 +124,32 @@ kp_status kp_bench_adam_clip(const kp_bench_options *o, kp_err *err) {
         int repeats = o->repeats > 0 ? o->repeats : 9;
         if (repeats > MAX_REPEATS) repeats = MAX_REPEATS;
         double rate[N_LOOPS], again[N_LOOPS], peer[2] = { NAN, NAN };
-        kp_status st = measure(o, sizes[s].label, sizes[s].n_chunks, sizes[s].updates, repeats, rate, err);
+        kp_status st = measure(o, sizes[s].label, sizes[s].n_chunks, sizes[s].updates, repeats,
+                               rate, err);
         if (!st && o->with_peers) { /* between two of ours, so that a slow spell meets both */
             char arguments[64];
             snprintf(arguments, sizeof arguments, "%d", sizes[s].n_chunks * KP_CHUNK);
             st = kp_bench_peer(o, "adam_clip.py", arguments, 2,
                                (const char *const[]){ "compiled_gb_s", "fused_gb_s" }, peer, err);
             if (!st)
-                st = measure(o, sizes[s].label, sizes[s].n_chunks, sizes[s].updates, repeats, again, err);
+                st = measure(o, sizes[s].label, sizes[s].n_chunks, sizes[s].updates, repeats, again,
+                             err);
             for (int i = 0; !st && i < N_LOOPS; i++) rate[i] = 0.5 * (rate[i] + again[i]);
         }
         if (st) return st;
         kp_bench_result r = {
-            .ours = rate[OURS], .peer = peer[0], .unit = "GB/s", .limit = rate[MOVES],
-            .limit_name = "read-modify-write", .reach = sizes[s].reach, .repeats = repeats,
+            .ours = rate[OURS],
+            .peer = peer[0],
+            .unit = "GB/s",
+            .limit = rate[MOVES],
+            .limit_name = "read-modify-write",
+            .reach = sizes[s].reach,
+            .repeats = repeats,
         };
         snprintf(r.name, sizeof r.name, "adam_clip %s", sizes[s].label);
-        int n = snprintf(r.note, sizeof r.note, "clip and tally cost %.1f%% (without: %.4g; no bound: %.4g)",
-                         100 * (rate[UNCLIPPED] / rate[OURS] - 1), rate[UNCLIPPED], rate[UNBOUNDED]);
+        int n = snprintf(
+            r.note, sizeof r.note, "clip and tally cost %.1f%% (without: %.4g; no bound: %.4g)",
+            100 * (rate[UNCLIPPED] / rate[OURS] - 1), rate[UNCLIPPED], rate[UNBOUNDED]);
         if (isfinite(peer[1]))
             snprintf(r.note + n, sizeof r.note - (size_t)n, "; torch fused + clamp: %.4g", peer[1]);
         o->emit(o->context, &r);

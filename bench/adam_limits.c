@@ -1,11 +1,13 @@
 /* adam_limits.c: what the fused update is held against, with its arguments and slices, compiled for
- * each vector width as the operation is: the same loop without clip and tally, and a loop that moves
- * the same bytes (three streams read and written, one read) and computes next to nothing. */
+ * each vector width as the operation is: the same loop without clip and tally, and a loop that
+ * moves the same bytes (three streams read and written, one read) and computes next to nothing. */
 #include "adam_clip/adam_chunk.h"
 
 #include "chunks.h"
 
-static int n_slices(const void *args) { return kp_chunk_slices(((const kp_adam_clip_args *)args)->n_chunks); }
+static int n_slices(const void *args) {
+    return kp_chunk_slices(((const kp_adam_clip_args *)args)->n_chunks);
+}
 
 static void run_unclipped(const void *args, int member, int slice, void *scratch) {
     (void)scratch;
@@ -39,5 +41,9 @@ static void run_moves(const void *args, int member, int slice, void *scratch) {
     }
 }
 
-const kp_op KP_ISA(kp_bench_unclipped) = { "adam", sizeof(kp_adam_clip_args), n_slices, NULL, run_unclipped, NULL };
-const kp_op KP_ISA(kp_bench_moves) = { "moves", sizeof(kp_adam_clip_args), n_slices, NULL, run_moves, NULL };
+const kp_op KP_ISA(kp_bench_unclipped) = { "adam",        sizeof(kp_adam_clip_args),
+                                           n_slices,      NULL,
+                                           run_unclipped, NULL };
+const kp_op KP_ISA(kp_bench_moves) = { "moves",   sizeof(kp_adam_clip_args),
+                                       n_slices,  NULL,
+                                       run_moves, NULL };

@@ -1,12 +1,12 @@
-/* adam_chunk.h: the loop over one chunk on the CPU; apart from adam_clip.c so that the benchmark can
- * build it without the clip (clips = 0, a constant) and measure what the clip costs. */
+/* adam_chunk.h: the loop over one chunk on the CPU; apart from adam_clip.c so that the benchmark
+ * can build it without the clip (clips = 0, a constant) and measure what the clip costs. */
 #pragma once
 #include "adam_clip.h"
 
 /* No tail test: Adam and the clip both map the zero padding to zero. */
 KP_HD kp_clip_tally kp_adam_chunk(float *restrict theta, float *restrict m, float *restrict v,
-                                  const float *restrict grad, float scale, kp_adam_hyper h, float bound,
-                                  int clips) {
+                                  const float *restrict grad, float scale, kp_adam_hyper h,
+                                  float bound, int clips) {
     uint32_t changed = 0;
     for (int i = 0; i < KP_CHUNK; i++) {
         float mi = m[i], vi = v[i];

@@ -6,7 +6,8 @@ static int n_slices(const void *args) {
     return a->B;
 }
 
-/* A division, not a multiplication by 1/255: that would round some of the 256 values differently. */
+/* A division, not a multiplication by 1/255: that would round some of the 256 values differently.
+ */
 KP_HD float convert(uint8_t x, int divide) { return divide ? (float)x / 255.0f : (float)x; }
 
 KP_HD void gather_row4(float *restrict y, const uint8_t *restrict f0, const uint8_t *restrict f1,

@@ -1,7 +1,7 @@
 /* grad_norm_chunks.c: the sum of squares of each chunk.
  *
- * 16 partial sums, element i in sum i % 16, added in order at the end: the same bits at every vector
- * width. A float's square is exact in double. */
+ * 16 partial sums, element i in sum i % 16, added in order at the end: the same bits at every
+ * vector width. A float's square is exact in double. */
 #include "grad_norm.h"
 
 #include "chunks.h"

@@ -44,9 +44,9 @@ static void run(const void *args, int member, int slice, void *scratch) {
     for (int c = begin; c < end; c++) {
         int64_t chunk = (int64_t)member * a->n_chunks + c, at = chunk * KP_CHUNK;
         float bound = a->bound[(int64_t)member * a->n_tensors + a->tensor[c]];
-        a->tally[chunk] =
-            a->mean ? update_centered(a->theta + at, a->v + at, a->mean + at, a->grad + at, scale, h, bound)
-                    : update(a->theta + at, a->v + at, a->grad + at, scale, h, bound);
+        a->tally[chunk] = a->mean ? update_centered(a->theta + at, a->v + at, a->mean + at,
+                                                    a->grad + at, scale, h, bound)
+                                  : update(a->theta + at, a->v + at, a->grad + at, scale, h, bound);
     }
 }
 

@@ -10,8 +10,8 @@ typedef struct KP_ALIGN16 {
     float weight_decay; /* l2: lambda theta is added to the gradient */
 } kp_rmsprop_hyper;
 
-typedef struct {                   /* all borrowed; no overlap */
-    int P, n_chunks;               /* N = n_chunks * KP_CHUNK */
+typedef struct {     /* all borrowed; no overlap */
+    int P, n_chunks; /* N = n_chunks * KP_CHUNK */
     int n_tensors;
     float *theta, *v;              /* [P][N] updated; padding stays zero */
     float *mean;                   /* [P][N] of the gradient: divide by the standard deviation

@@ -3,7 +3,9 @@
 
 #include "chunks.h"
 
-static int n_slices(const void *args) { return kp_chunk_slices(((const kp_sgd_clip_args *)args)->n_chunks); }
+static int n_slices(const void *args) {
+    return kp_chunk_slices(((const kp_sgd_clip_args *)args)->n_chunks);
+}
 
 /* No tail test: the rule and the clip map the zero padding to zero. */
 static kp_clip_tally update(float *restrict theta, float *restrict u, const float *restrict grad,

@@ -1,4 +1,5 @@
-/* op_case.h: one operation of the table in ops.c: its arguments with their memory, and its reference.
+/* op_case.h: one operation of the table in ops.c: its arguments with their memory, and its
+ * reference.
  *
  * make() fills args and asks for memory: every buffer is guarded on both ends and holds, for member
  * `first + p`, values that depend on that number only; outputs are poisoned. reference() does, on a

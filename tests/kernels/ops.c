@@ -12,9 +12,11 @@ enum { GUARD = 128, POISON = 0xA5, P = 3 };
 
 static const kp_op_row *const tables[] = { kp_element_rows, kp_layer_rows };
 
-/* ---- cases ------------------------------------------------------------------------------------ */
+/* ---- cases ------------------------------------------------------------------------------------
+ */
 
-static void *add_buffer(kp_case *c, char type, kp_use use, int members, int64_t n, double lo, double hi) {
+static void *add_buffer(kp_case *c, char type, kp_use use, int members, int64_t n, double lo,
+                        double hi) {
     size_t size = type == 'd' ? 8 : type == 'b' ? 1 : 4;
     kp_case_buffer *b = &c->buffer[c->n_buffers++];
     cr_assert(c->n_buffers <= (int)KP_COUNT(c->buffer));
@@ -27,7 +29,8 @@ static void *add_buffer(kp_case *c, char type, kp_use use, int members, int64_t 
     for (int64_t i = 0; use != KP_OUT && i < (members ? members : 1) * n; i++) {
         uint64_t seed = members ? 1000u + (uint64_t)(c->first + i / n) : 7u;
         uint64_t e = (uint64_t)(i % n) | (uint64_t)c->n_buffers << 48;
-        double u = (double)kp_uniform(kp_philox(seed, KP_STREAM_TEST, e).x[0]), x = lo + (hi - lo) * u;
+        double u = (double)kp_uniform(kp_philox(seed, KP_STREAM_TEST, e).x[0]),
+               x = lo + (hi - lo) * u;
         if (type == 'f') ((float *)b->at)[i] = (float)x;
         if (type == 'd') ((double *)b->at)[i] = x;
         if (type == 'i') ((int32_t *)b->at)[i] = (int32_t)floor(x);
@@ -55,7 +58,8 @@ static void drop(kp_case *c) {
     for (int i = 0; i < c->n_buffers; i++) free(c->buffer[i].raw);
 }
 
-/* ---- running ---------------------------------------------------------------------------------- */
+/* ---- running ----------------------------------------------------------------------------------
+ */
 
 typedef enum { FORWARD, BACKWARD, SHUFFLED } order;
 
@@ -84,13 +88,15 @@ static void run(const kp_op *op, kp_case *c, order order, unsigned active) {
     free(scratch);
 }
 
-/* ---- comparing -------------------------------------------------------------------------------- */
+/* ---- comparing --------------------------------------------------------------------------------
+ */
 
 static void expect_guards(const char *what, const kp_case *c) {
     for (int i = 0; i < c->n_buffers; i++) {
         const kp_case_buffer *b = &c->buffer[i];
         for (size_t k = 0; k < GUARD; k++) {
-            cr_assert_eq((unsigned char)b->raw[k], POISON, "%s: buffer %d: wrote before its start", what, i);
+            cr_assert_eq((unsigned char)b->raw[k], POISON, "%s: buffer %d: wrote before its start",
+                         what, i);
             cr_assert_eq((unsigned char)b->raw[GUARD + b->bytes + k], POISON,
                          "%s: buffer %d: wrote past its end", what, i);
         }
@@ -98,39 +104,42 @@ static void expect_guards(const char *what, const kp_case *c) {
 }
 
 /* Every bit of `bytes` at the two offsets. */
-static void expect_bits(const char *what, const kp_case *got, size_t got_member, const kp_case *want,
-                        size_t want_member, int n_members) {
+static void expect_bits(const char *what, const kp_case *got, size_t got_member,
+                        const kp_case *want, size_t want_member, int n_members) {
     for (int i = 0; i < got->n_buffers; i++) {
         const kp_case_buffer *g = &got->buffer[i], *w = &want->buffer[i];
         size_t bytes = g->member_bytes ? g->member_bytes * (size_t)n_members : g->bytes;
         const unsigned char *x = (unsigned char *)g->at + got_member * g->member_bytes;
         const unsigned char *y = (unsigned char *)w->at + want_member * w->member_bytes;
         for (size_t k = 0; k < bytes; k++)
-            cr_assert_eq(x[k], y[k], "%s: buffer %d, byte %zu of %zu: %02x, not %02x", what, i, k, bytes,
-                         x[k], y[k]);
+            cr_assert_eq(x[k], y[k], "%s: buffer %d, byte %zu of %zu: %02x, not %02x", what, i, k,
+                         bytes, x[k], y[k]);
     }
 }
 
-static void expect_near(const char *what, const kp_case *got, const kp_case *want, double tolerance) {
+static void expect_near(const char *what, const kp_case *got, const kp_case *want,
+                        double tolerance) {
     for (int i = 0; i < got->n_buffers; i++) {
         const kp_case_buffer *g = &got->buffer[i], *w = &want->buffer[i];
         size_t n = g->bytes / (g->type == 'd' ? 8 : 4);
         double largest = 0;
         if (g->use == KP_IN || g->type == 'i' || g->type == 'b' || tolerance == 0) {
-            cr_assert(!memcmp(g->at, w->at, g->bytes), "%s: buffer %d differs from the reference", what, i);
+            cr_assert(!memcmp(g->at, w->at, g->bytes), "%s: buffer %d differs from the reference",
+                      what, i);
             continue;
         }
 #define VALUE(b, k) ((b)->type == 'd' ? ((double *)(b)->at)[k] : (double)((float *)(b)->at)[k])
         for (size_t k = 0; k < n; k++) largest = fmax(largest, fabs(VALUE(w, k)));
         for (size_t k = 0; k < n; k++)
             cr_assert(fabs(VALUE(g, k) - VALUE(w, k)) <= tolerance * largest,
-                      "%s: buffer %d, element %zu of %zu: %.9g, not %.9g", what, i, k, n, VALUE(g, k),
-                      VALUE(w, k));
+                      "%s: buffer %d, element %zu of %zu: %.9g, not %.9g", what, i, k, n,
+                      VALUE(g, k), VALUE(w, k));
 #undef VALUE
     }
 }
 
-/* ---- modes ------------------------------------------------------------------------------------ */
+/* ---- modes ------------------------------------------------------------------------------------
+ */
 
 static void equals_reference(const kp_op_row *row) {
     kp_case got = make(row, P, 0), want = make(row, P, 0);

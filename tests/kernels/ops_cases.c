@@ -27,10 +27,28 @@ static const struct {
     { "Huber: e = 1 is where they meet", KP_HUBER, 4, { 2, 4, 3 }, { 0 }, 0, 0, 1, 0.5f, 1 },
     { "Huber: e = -4 is linear", KP_HUBER, -1, { 2, 4, 3 }, { 0 }, 0, 0, -4, 3.5f, -1 },
     { "Huber: e = 4 is linear", KP_HUBER, 7, { 2, 4, 3 }, { 0 }, 0, 0, 4, 3.5f, 1 },
-    { "double: the online net chooses, the target net judges", KP_MSE, 3, { 2, 4, 3 }, { 5, 0, 6 }, 1, 0, 0.5f, 0.25f, 1 },
+    { "double: the online net chooses, the target net judges",
+      KP_MSE,
+      3,
+      { 2, 4, 3 },
+      { 5, 0, 6 },
+      1,
+      0,
+      0.5f,
+      0.25f,
+      1 },
     { "double: the first of equal maxima", KP_MSE, 3, { 2, 4, 3 }, { 6, 0, 6 }, 1, 0, 1, 1, 2 },
     { "a negative maximum is still one", KP_MSE, 0, { -4, -2, -8 }, { 0 }, 0, 0, 0, 0, 0 },
-    { "an ended episode has no next value", KP_MSE, 1.5f, { 2, 4, 3 }, { 0 }, 0, 1, 0.5f, 0.25f, 1 },
+    { "an ended episode has no next value",
+      KP_MSE,
+      1.5f,
+      { 2, 4, 3 },
+      { 0 },
+      0,
+      1,
+      0.5f,
+      0.25f,
+      1 },
 };
 
 Test(td_loss, by_hand) {
@@ -38,10 +56,21 @@ Test(td_loss, by_hand) {
         float q[3] = { 100, td_cases[i].q, 100 }, dq[3] = { 7, 7, 7 }, td = 7, loss = 7;
         const float reward = 1, discount = td_cases[i].ended ? 0 : 0.5f;
         const int32_t action = 1;
-        run(KP_OP_td_loss, &(kp_td_loss_args){
-            .P = 1, .B = 1, .A = 3, .kind = td_cases[i].kind, .q = q, .q_next = td_cases[i].next,
-            .q_next_online = td_cases[i].is_double ? td_cases[i].next_online : NULL, .action = &action,
-            .reward = &reward, .discount = &discount, .dq = dq, .td = &td, .loss = &loss });
+        run(KP_OP_td_loss,
+            &(kp_td_loss_args){ .P = 1,
+                                .B = 1,
+                                .A = 3,
+                                .kind = td_cases[i].kind,
+                                .q = q,
+                                .q_next = td_cases[i].next,
+                                .q_next_online = td_cases[i].is_double ? td_cases[i].next_online
+                                                                       : NULL,
+                                .action = &action,
+                                .reward = &reward,
+                                .discount = &discount,
+                                .dq = dq,
+                                .td = &td,
+                                .loss = &loss });
         cr_expect_eq(td, td_cases[i].td, "%s: td %g", td_cases[i].name, (double)td);
         cr_expect_eq(loss, td_cases[i].loss, "%s: loss %g", td_cases[i].name, (double)loss);
         cr_expect(dq[0] == 0 && dq[1] == td_cases[i].slope && dq[2] == 0, "%s: gradient %g %g %g",
@@ -50,15 +79,27 @@ Test(td_loss, by_hand) {
 }
 
 Test(td_loss, mean_over_the_minibatch_with_weights) {
-    const float q[4] = { 2, 0, 0, 4 }, next[4] = { 0 }, reward[2] = { 0, 0 }, discount[2] = { 1, 1 };
+    const float q[4] = { 2, 0, 0, 4 }, next[4] = { 0 }, reward[2] = { 0, 0 },
+                discount[2] = { 1, 1 };
     const float weight[2] = { 0.5f, 0.25f };
     const int32_t action[2] = { 0, 1 };
     float dq[4], td[2], loss;
-    run(KP_OP_td_loss, &(kp_td_loss_args){
-        .P = 1, .B = 2, .A = 2, .kind = KP_MSE, .q = q, .q_next = next, .action = action, .reward = reward,
-        .discount = discount, .weight = weight, .dq = dq, .td = td, .loss = &loss });
+    run(KP_OP_td_loss, &(kp_td_loss_args){ .P = 1,
+                                           .B = 2,
+                                           .A = 2,
+                                           .kind = KP_MSE,
+                                           .q = q,
+                                           .q_next = next,
+                                           .action = action,
+                                           .reward = reward,
+                                           .discount = discount,
+                                           .weight = weight,
+                                           .dq = dq,
+                                           .td = td,
+                                           .loss = &loss });
     cr_expect_eq(loss, (0.5f * 4 + 0.25f * 16) / 2, "%g", (double)loss);
-    cr_expect(dq[0] == 1 && dq[1] == 0 && dq[2] == 0 && dq[3] == 1, "the weight and 1/B reach the gradient");
+    cr_expect(dq[0] == 1 && dq[1] == 0 && dq[2] == 0 && dq[3] == 1,
+              "the weight and 1/B reach the gradient");
 }
 
 Test(td_loss, a_NaN_reaches_the_gradient) {
@@ -66,14 +107,26 @@ Test(td_loss, a_NaN_reaches_the_gradient) {
         const float q[2] = { NAN, 0 }, next[2] = { 0 }, reward = 0, discount = 1;
         const int32_t action = 0;
         float dq[2], td, loss;
-        run(KP_OP_td_loss, &(kp_td_loss_args){
-            .P = 1, .B = 1, .A = 2, .kind = (kp_td_kind)kind, .q = q, .q_next = next, .action = &action,
-            .reward = &reward, .discount = &discount, .dq = dq, .td = &td, .loss = &loss });
+        run(KP_OP_td_loss, &(kp_td_loss_args){ .P = 1,
+                                               .B = 1,
+                                               .A = 2,
+                                               .kind = (kp_td_kind)kind,
+                                               .q = q,
+                                               .q_next = next,
+                                               .action = &action,
+                                               .reward = &reward,
+                                               .discount = &discount,
+                                               .dq = dq,
+                                               .td = &td,
+                                               .loss = &loss });
         cr_expect(isnan(dq[0]) && isnan(td) && isnan(loss));
     }
 }
 
-static const struct { const char *name; float limit, grad, norm, scale; } norm_cases[] = {
+static const struct {
+    const char *name;
+    float limit, grad, norm, scale;
+} norm_cases[] = {
     { "above the limit is scaled to it", 1, 2, 64, 1 / (64 + 1e-6f) },
     { "below the limit is left alone", 100, 2, 64, 1 },
     { "an infinite limit is none", INFINITY, 1e30f, 32e30f, 1 },
@@ -89,13 +142,18 @@ Test(grad_norm, by_hand) {
         double partial[1];
         float norm, scale;
         for (int k = 0; k < KP_CHUNK; k++) grad[k] = norm_cases[i].grad;
-        run(KP_OP_grad_norm_chunks, &(kp_grad_norm_chunks_args){ .P = 1, .n_chunks = 1, .grad = grad, .partial = partial });
-        run(KP_OP_grad_norm_scale, &(kp_grad_norm_scale_args){ .P = 1, .n_chunks = 1, .partial = partial,
-                                       .limit = &norm_cases[i].limit, .norm = &norm, .scale = &scale });
-        cr_expect(isnan(norm_cases[i].norm) ? isnan(norm) : norm == norm_cases[i].norm, "%s: norm %g",
-                  norm_cases[i].name, (double)norm);
-        cr_expect(isnan(norm_cases[i].scale) ? isnan(scale) : scale == norm_cases[i].scale, "%s: scale %g",
-                  norm_cases[i].name, (double)scale);
+        run(KP_OP_grad_norm_chunks,
+            &(kp_grad_norm_chunks_args){ .P = 1, .n_chunks = 1, .grad = grad, .partial = partial });
+        run(KP_OP_grad_norm_scale, &(kp_grad_norm_scale_args){ .P = 1,
+                                                               .n_chunks = 1,
+                                                               .partial = partial,
+                                                               .limit = &norm_cases[i].limit,
+                                                               .norm = &norm,
+                                                               .scale = &scale });
+        cr_expect(isnan(norm_cases[i].norm) ? isnan(norm) : norm == norm_cases[i].norm,
+                  "%s: norm %g", norm_cases[i].name, (double)norm);
+        cr_expect(isnan(norm_cases[i].scale) ? isnan(scale) : scale == norm_cases[i].scale,
+                  "%s: scale %g", norm_cases[i].name, (double)scale);
     }
 }
 
@@ -106,13 +164,20 @@ Test(gather_stack, divides_by_255_correctly_rounded) {
     static float y[256 * 4];
     const int64_t index[4] = { 0, 0, 0, 0 };
     for (int i = 0; i < 256; i++) frame[i] = (uint8_t)i;
-    run(KP_OP_gather_stack, &(kp_gather_stack_args){ .P = 1, .B = 1, .stack = 4, .out = out, .divide = 1,
-                                                     .frames = frame, .index = index, .y = y });
+    run(KP_OP_gather_stack, &(kp_gather_stack_args){ .P = 1,
+                                                     .B = 1,
+                                                     .stack = 4,
+                                                     .out = out,
+                                                     .divide = 1,
+                                                     .frames = frame,
+                                                     .index = index,
+                                                     .y = y });
     for (int x = 0; x < 256; x++)
         for (int k = 0; k < 4; k++) {
             float got = y[4 * x + k];
             long double error = fabsl((long double)got * 255 - x);
             cr_assert(error <= fabsl((long double)nextafterf(got, 2) * 255 - x) &&
-                      error <= fabsl((long double)nextafterf(got, -1) * 255 - x), "%d / 255 is not %.9g", x, (double)got);
+                          error <= fabsl((long double)nextafterf(got, -1) * 255 - x),
+                      "%d / 255 is not %.9g", x, (double)got);
         }
 }

@@ -11,9 +11,15 @@
 
 enum { N = 2 * KP_CHUNK };
 
-static int same(float a, float b) { return isnan(a) ? isnan(b) : a == b && !signbit(a) == !signbit(b); }
+static int same(float a, float b) {
+    return isnan(a) ? isnan(b) : a == b && !signbit(a) == !signbit(b);
+}
 
-static const struct { const char *name; float x, bound, want; int outside, non_finite; } cases[] = {
+static const struct {
+    const char *name;
+    float x, bound, want;
+    int outside, non_finite;
+} cases[] = {
     { "inside is untouched", 0.5f, 1, 0.5f, 0, 0 },
     { "above becomes +bound", 3, 1, 1, 1, 0 },
     { "below becomes -bound", -3, 1, -1, 1, 0 },
@@ -38,9 +44,11 @@ Test(clip, one_value) {
         kp_clip_tally tally = kp_clip_tally_of(chunk, cases[i].bound, changed);
         float got = kp_clip(cases[i].x, cases[i].bound);
         cr_expect(same(got, cases[i].want), "%s: got %g", cases[i].name, (double)got);
-        cr_expect(same(chunk[7], cases[i].want), "%s: got %g, counting", cases[i].name, (double)chunk[7]);
+        cr_expect(same(chunk[7], cases[i].want), "%s: got %g, counting", cases[i].name,
+                  (double)chunk[7]);
         cr_expect_eq(tally.outside, (uint32_t)cases[i].outside, "%s: outside", cases[i].name);
-        cr_expect_eq(tally.non_finite, (uint32_t)cases[i].non_finite, "%s: non-finite", cases[i].name);
+        cr_expect_eq(tally.non_finite, (uint32_t)cases[i].non_finite, "%s: non-finite",
+                     cases[i].name);
     }
 }
 
@@ -53,8 +61,9 @@ typedef struct {
 
 static const int32_t tensor[2] = { 0, 1 };
 
-#define COMMON(s) .P = 1, .n_chunks = 2, .n_tensors = 2, .theta = (s)->theta, .grad = (s)->grad, \
-                  .tensor = tensor, .bound = (s)->bound, .tally = (s)->tally
+#define COMMON(s)                                                                                  \
+    .P = 1, .n_chunks = 2, .n_tensors = 2, .theta = (s)->theta, .grad = (s)->grad,                 \
+    .tensor = tensor, .bound = (s)->bound, .tally = (s)->tally
 
 static void run(int op, int level, const void *args) {
     const kp_op *o = kp_op_get_isa(op, level);
@@ -63,7 +72,8 @@ static void run(int op, int level, const void *args) {
 
 static void adam(state *s, int level) {
     kp_adam_hyper h = { 0.9f, 0.1f, 0.99f, 0.01f, 1e-8f, 0.1f, 1, 1 };
-    run(KP_OP_adam_clip, level, &(kp_adam_clip_args){ COMMON(s), .m = s->moment[0], .v = s->moment[1], .hyper = &h });
+    run(KP_OP_adam_clip, level,
+        &(kp_adam_clip_args){ COMMON(s), .m = s->moment[0], .v = s->moment[1], .hyper = &h });
 }
 
 static void sgd(state *s, int level) {
@@ -73,7 +83,8 @@ static void sgd(state *s, int level) {
 
 static void rmsprop(state *s, int level) {
     kp_rmsprop_hyper h = { 0.9f, 0.1f, 1e-8f, 0.1f, 0.1f };
-    run(KP_OP_rmsprop_clip, level, &(kp_rmsprop_clip_args){ COMMON(s), .v = s->moment[0], .hyper = &h });
+    run(KP_OP_rmsprop_clip, level,
+        &(kp_rmsprop_clip_args){ COMMON(s), .v = s->moment[0], .hyper = &h });
 }
 
 static void rmsprop_centered(state *s, int level) {
@@ -82,8 +93,14 @@ static void rmsprop_centered(state *s, int level) {
         &(kp_rmsprop_clip_args){ COMMON(s), .v = s->moment[0], .mean = s->moment[1], .hyper = &h });
 }
 
-static const struct { const char *name; void (*update)(state *s, int level); } rules[] = {
-    { "adam", adam }, { "sgd", sgd }, { "rmsprop", rmsprop }, { "rmsprop centered", rmsprop_centered },
+static const struct {
+    const char *name;
+    void (*update)(state *s, int level);
+} rules[] = {
+    { "adam", adam },
+    { "sgd", sgd },
+    { "rmsprop", rmsprop },
+    { "rmsprop centered", rmsprop_centered },
 };
 
 /* 100 values in the first chunk and 1000 in the second, then padding. */
@@ -98,8 +115,8 @@ static void fill(state *s) {
     }
 }
 
-#define EACH_RULE_AND_WIDTH(r, level)         \
-    for (size_t r = 0; r < KP_COUNT(rules); r++) \
+#define EACH_RULE_AND_WIDTH(r, level)                                                              \
+    for (size_t r = 0; r < KP_COUNT(rules); r++)                                                   \
         for (int level = 0; level <= (int)kp_isa(); level++)
 
 Test(clip, moments_never_see_it) {
@@ -149,7 +166,8 @@ Test(clip, non_finite_weights_are_counted_and_stay) {
         rules[r].update(&s, level);
         cr_expect_eq(s.tally[0].non_finite, 2u, "%s: %u", rules[r].name, s.tally[0].non_finite);
         cr_expect_eq(s.tally[1].non_finite, 1u, "%s: %u", rules[r].name, s.tally[1].non_finite);
-        cr_expect(isnan(s.theta[3]) && isnan(s.theta[50]) && isnan(s.theta[KP_CHUNK + 999]), "%s", rules[r].name);
+        cr_expect(isnan(s.theta[3]) && isnan(s.theta[50]) && isnan(s.theta[KP_CHUNK + 999]), "%s",
+                  rules[r].name);
         cr_expect(!isnan(s.theta[4]), "%s: its neighbour", rules[r].name);
     }
 }
@@ -159,7 +177,8 @@ Test(tally_sum, adds_outside_and_replaces_non_finite) {
     const kp_clip_tally tally[4] = { { 5, 0 }, { 7, 2 }, { 1024, 1024 }, { 0, 0 } };
     kp_tensor_tally total[3] = { { 100, 9 }, { 0, 0 }, { 1ull << 40, 1 } };
     run(KP_OP_tally_sum, KP_ISA_GENERIC,
-        &(kp_tally_sum_args){ .P = 1, .n_chunks = 4, .n_tensors = 3, .tensor = of, .tally = tally, .total = total });
+        &(kp_tally_sum_args){
+            .P = 1, .n_chunks = 4, .n_tensors = 3, .tensor = of, .tally = tally, .total = total });
     cr_expect(total[0].outside == 112 && total[0].non_finite == 2);
     cr_expect(total[1].outside == 1024 && total[1].non_finite == 1024);
     cr_expect(total[2].outside == 1ull << 40 && total[2].non_finite == 0);

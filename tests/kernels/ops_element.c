@@ -11,7 +11,8 @@
 #include "tally_sum/tally_sum.h"
 #include "td_loss/td_loss.h"
 
-/* ---- update rules: 35 chunks are three slices; 3 tensors, each ending in padding ---------------- */
+/* ---- update rules: 35 chunks are three slices; 3 tensors, each ending in padding ----------------
+ */
 
 enum { CHUNKS = 35, N = CHUNKS * KP_CHUNK, TENSORS = 3, PADDING = 100 };
 
@@ -28,7 +29,8 @@ static float *param(kp_case *c, kp_use use, double lo, double hi) {
     float *x = kp_case_alloc(c, 'f', use, N, lo, hi);
     for (int p = 0; p < c->P; p++)
         for (int t = 0; t < TENSORS; t++)
-            memset(x + (int64_t)p * N + first_chunk[t + 1] * KP_CHUNK - PADDING, 0, PADDING * sizeof *x);
+            memset(x + (int64_t)p * N + first_chunk[t + 1] * KP_CHUNK - PADDING, 0,
+                   PADDING * sizeof *x);
     return x;
 }
 
@@ -57,27 +59,35 @@ static void count(kp_clip_tally *tally, double *x, double bound) {
 }
 
 /* Calls rule for every element of every member; what a rule returns is clipped and counted. */
-#define EACH_ELEMENT(a, x, expression)                                                              \
-    memset((a)->tally, 0, (size_t)(a)->P * (size_t)(a)->n_chunks * sizeof *(a)->tally);             \
-    for (int p = 0; p < (a)->P; p++)                                                                \
-        for (int64_t e = 0; e < N; e++) {                                                           \
-            int64_t i = (int64_t)p * N + e;                                                         \
-            double g = (double)(a)->grad[i] * ((a)->grad_scale ? (double)(a)->grad_scale[p] : 1.0); \
-            double x = (double)(a)->theta[i];                                                       \
-            expression;                                                                             \
-            count(&(a)->tally[i / KP_CHUNK], &x,                                                    \
-                  (double)(a)->bound[p * TENSORS + (a)->tensor[e / KP_CHUNK]]);                     \
-            (a)->theta[i] = (float)x;                                                               \
+#define EACH_ELEMENT(a, x, expression)                                                             \
+    memset((a)->tally, 0, (size_t)(a)->P *(size_t)(a)->n_chunks * sizeof *(a)->tally);             \
+    for (int p = 0; p < (a)->P; p++)                                                               \
+        for (int64_t e = 0; e < N; e++) {                                                          \
+            int64_t i = (int64_t)p * N + e;                                                        \
+            double g = (double)(a)->grad[i] *                                                      \
+                       ((a)->grad_scale ? (double)(a)->grad_scale[p] : 1.0);                       \
+            double x = (double)(a)->theta[i];                                                      \
+            expression;                                                                            \
+            count(&(a)->tally[i / KP_CHUNK], &x,                                                   \
+                  (double)(a)->bound[p * TENSORS + (a)->tensor[e / KP_CHUNK]]);                    \
+            (a)->theta[i] = (float)x;                                                              \
         }
 
 static void make_adam(kp_case *c) {
-    static const double range[8][2] = { { 0.8, 0.9 },   { 0.1, 0.2 },   { 0.9, 0.999 }, { 0.001, 0.1 },
-                                        { 1e-8, 1e-4 }, { 0.01, 0.1 },  { 1, 3 },       { 1, 1 } };
+    static const double range[8][2] = { { 0.8, 0.9 },   { 0.1, 0.2 },   { 0.9, 0.999 },
+                                        { 0.001, 0.1 }, { 1e-8, 1e-4 }, { 0.01, 0.1 },
+                                        { 1, 3 },       { 1, 1 } };
     *(kp_adam_clip_args *)c->args = (kp_adam_clip_args){
-        .P = c->P, .n_chunks = CHUNKS, .n_tensors = TENSORS,
-        .theta = param(c, KP_IN_OUT, -0.5, 0.5), .m = param(c, KP_IN_OUT, -0.1, 0.1),
-        .v = param(c, KP_IN_OUT, 0, 0.1), .grad = param(c, KP_IN, -1, 1), .tensor = tensor_table(c),
-        .bound = bounds(c), .hyper = hyper(c, sizeof(kp_adam_hyper), 8, range),
+        .P = c->P,
+        .n_chunks = CHUNKS,
+        .n_tensors = TENSORS,
+        .theta = param(c, KP_IN_OUT, -0.5, 0.5),
+        .m = param(c, KP_IN_OUT, -0.1, 0.1),
+        .v = param(c, KP_IN_OUT, 0, 0.1),
+        .grad = param(c, KP_IN, -1, 1),
+        .tensor = tensor_table(c),
+        .bound = bounds(c),
+        .hyper = hyper(c, sizeof(kp_adam_hyper), 8, range),
         .tally = kp_case_alloc(c, 'i', KP_OUT, 2 * CHUNKS, 0, 0),
     };
 }
@@ -99,7 +109,8 @@ static void reference_adam(const void *args) {
         kp_adam_hyper h = a->hyper[p];
         double m = (double)h.beta1 * (double)a->m[i] + (double)h.one_minus_beta1 * g;
         double v = (double)h.beta2 * (double)a->v[i] + (double)h.one_minus_beta2 * g * g;
-        x = (double)h.decay * x - (double)h.step_size * m / (sqrt(v) * (double)h.rsqrt_bc2 + (double)h.eps);
+        x = (double)h.decay * x -
+            (double)h.step_size * m / (sqrt(v) * (double)h.rsqrt_bc2 + (double)h.eps);
         a->m[i] = (float)m;
         a->v[i] = (float)v;
     });
@@ -108,9 +119,14 @@ static void reference_adam(const void *args) {
 static void make_sgd(kp_case *c) {
     static const double range[3][2] = { { 0.01, 0.1 }, { 0, 0.99 }, { 0, 0.1 } };
     *(kp_sgd_clip_args *)c->args = (kp_sgd_clip_args){
-        .P = c->P, .n_chunks = CHUNKS, .n_tensors = TENSORS,
-        .theta = param(c, KP_IN_OUT, -0.5, 0.5), .u = param(c, KP_IN_OUT, -1, 1),
-        .grad = param(c, KP_IN, -1, 1), .tensor = tensor_table(c), .bound = bounds(c),
+        .P = c->P,
+        .n_chunks = CHUNKS,
+        .n_tensors = TENSORS,
+        .theta = param(c, KP_IN_OUT, -0.5, 0.5),
+        .u = param(c, KP_IN_OUT, -1, 1),
+        .grad = param(c, KP_IN, -1, 1),
+        .tensor = tensor_table(c),
+        .bound = bounds(c),
         .grad_scale = kp_case_alloc(c, 'f', KP_IN, 1, 0.1, 0.9),
         .hyper = hyper(c, sizeof(kp_sgd_hyper), 3, range),
         .tally = kp_case_alloc(c, 'i', KP_OUT, 2 * CHUNKS, 0, 0),
@@ -128,11 +144,18 @@ static void reference_sgd(const void *args) {
 }
 
 static void make_rmsprop(kp_case *c) {
-    static const double range[5][2] = { { 0.9, 0.99 }, { 0.01, 0.1 }, { 1e-8, 1e-4 }, { 0.01, 0.1 }, { 0, 0.1 } };
+    static const double range[5][2] = {
+        { 0.9, 0.99 }, { 0.01, 0.1 }, { 1e-8, 1e-4 }, { 0.01, 0.1 }, { 0, 0.1 }
+    };
     *(kp_rmsprop_clip_args *)c->args = (kp_rmsprop_clip_args){
-        .P = c->P, .n_chunks = CHUNKS, .n_tensors = TENSORS,
-        .theta = param(c, KP_IN_OUT, -0.5, 0.5), .v = param(c, KP_IN_OUT, 0.05, 1),
-        .grad = param(c, KP_IN, -1, 1), .tensor = tensor_table(c), .bound = bounds(c),
+        .P = c->P,
+        .n_chunks = CHUNKS,
+        .n_tensors = TENSORS,
+        .theta = param(c, KP_IN_OUT, -0.5, 0.5),
+        .v = param(c, KP_IN_OUT, 0.05, 1),
+        .grad = param(c, KP_IN, -1, 1),
+        .tensor = tensor_table(c),
+        .bound = bounds(c),
         .hyper = hyper(c, sizeof(kp_rmsprop_hyper), 5, range),
         .tally = kp_case_alloc(c, 'i', KP_OUT, 2 * CHUNKS, 0, 0),
     };
@@ -149,18 +172,22 @@ static void reference_rmsprop(const void *args) {
         kp_rmsprop_hyper h = a->hyper[p];
         g += (double)h.weight_decay * x;
         double v = (double)h.beta * (double)a->v[i] + (double)h.one_minus_beta * g * g;
-        double mean = a->mean ? (double)h.beta * (double)a->mean[i] + (double)h.one_minus_beta * g : 0;
+        double mean = a->mean ? (double)h.beta * (double)a->mean[i] + (double)h.one_minus_beta * g
+                              : 0;
         x -= (double)h.step_size * g / (sqrt(fmax(v - mean * mean, 0)) + (double)h.eps);
         a->v[i] = (float)v;
         if (a->mean) a->mean[i] = (float)mean;
     });
 }
 
-/* ---- sums over chunks ------------------------------------------------------------------------- */
+/* ---- sums over chunks -------------------------------------------------------------------------
+ */
 
 static void make_norm_chunks(kp_case *c) {
     *(kp_grad_norm_chunks_args *)c->args = (kp_grad_norm_chunks_args){
-        .P = c->P, .n_chunks = CHUNKS, .grad = param(c, KP_IN, -1, 1),
+        .P = c->P,
+        .n_chunks = CHUNKS,
+        .grad = param(c, KP_IN, -1, 1),
         .partial = kp_case_alloc(c, 'd', KP_OUT, CHUNKS, 0, 0),
     };
 }
@@ -176,8 +203,11 @@ static void reference_norm_chunks(const void *args) {
 
 static void make_norm_scale(kp_case *c) {
     *(kp_grad_norm_scale_args *)c->args = (kp_grad_norm_scale_args){
-        .P = c->P, .n_chunks = CHUNKS, .partial = kp_case_alloc(c, 'd', KP_IN, CHUNKS, 0, 2),
-        .limit = kp_case_alloc(c, 'f', KP_IN, 1, 0.5, 10), .norm = kp_case_alloc(c, 'f', KP_OUT, 1, 0, 0),
+        .P = c->P,
+        .n_chunks = CHUNKS,
+        .partial = kp_case_alloc(c, 'd', KP_IN, CHUNKS, 0, 2),
+        .limit = kp_case_alloc(c, 'f', KP_IN, 1, 0.5, 10),
+        .norm = kp_case_alloc(c, 'f', KP_OUT, 1, 0, 0),
         .scale = kp_case_alloc(c, 'f', KP_OUT, 1, 0, 0),
     };
 }
@@ -194,7 +224,10 @@ static void reference_norm_scale(const void *args) {
 
 static void make_tally_sum(kp_case *c) {
     *(kp_tally_sum_args *)c->args = (kp_tally_sum_args){
-        .P = c->P, .n_chunks = CHUNKS, .n_tensors = TENSORS, .tensor = tensor_table(c),
+        .P = c->P,
+        .n_chunks = CHUNKS,
+        .n_tensors = TENSORS,
+        .tensor = tensor_table(c),
         .tally = kp_case_alloc(c, 'i', KP_IN, 2 * CHUNKS, 0, 1024),
         .total = kp_case_alloc(c, 'i', KP_IN_OUT, 4 * TENSORS, 0, 1 << 30),
     };
@@ -213,12 +246,15 @@ static void reference_tally_sum(const void *args) {
         }
 }
 
-/* ---- copy and stacks -------------------------------------------------------------------------- */
+/* ---- copy and stacks --------------------------------------------------------------------------
+ */
 
 static void make_copy(kp_case *c) {
     enum { FLOATS = 65536 * 2 + 321 };
     *(kp_copy_args *)c->args = (kp_copy_args){
-        .P = c->P, .n = FLOATS, .from = kp_case_alloc(c, 'f', KP_IN, FLOATS, -1, 1),
+        .P = c->P,
+        .n = FLOATS,
+        .from = kp_case_alloc(c, 'f', KP_IN, FLOATS, -1, 1),
         .to = kp_case_alloc(c, 'f', KP_OUT, FLOATS, 0, 0),
     };
 }
@@ -233,13 +269,19 @@ enum { FRAMES = 6 };
 static void make_stack(kp_case *c, int stack, int divide) {
     enum { B = 5 };
     kp_image out = { 9, 11, stack, 2, 1, 0, 3 };
-    int32_t *number = kp_case_alloc(c, 'i', KP_IN, B * stack, -2, FRAMES); /* -2, -1: before the start */
+    int32_t *number = kp_case_alloc(c, 'i', KP_IN, B * stack, -2,
+                                    FRAMES); /* -2, -1: before the start */
     int64_t *index = kp_case_alloc(c, 'd', KP_IN, B * stack, 0, 0);
     for (int i = 0; i < c->P * B * stack; i++) index[i] = number[i];
     *(kp_gather_stack_args *)c->args = (kp_gather_stack_args){
-        .P = c->P, .B = B, .stack = stack, .out = out, .divide = divide,
+        .P = c->P,
+        .B = B,
+        .stack = stack,
+        .out = out,
+        .divide = divide,
         .frames = kp_case_alloc(c, 'b', KP_IN, FRAMES * out.h * out.w, 0, 256),
-        .frames_stride = FRAMES * out.h * out.w, .index = index,
+        .frames_stride = FRAMES * out.h * out.w,
+        .index = index,
         .y = kp_case_alloc(c, 'f', KP_OUT, B * kp_image_floats(out), 0, 0),
     };
 }
@@ -262,12 +304,16 @@ static void reference_stack(const void *args) {
                 }
 }
 
-/* ---- TD loss ---------------------------------------------------------------------------------- */
+/* ---- TD loss ----------------------------------------------------------------------------------
+ */
 
 static void make_td(kp_case *c, kp_td_kind kind, int is_double, int weighted) {
     enum { B = 32, A = 6 };
     *(kp_td_loss_args *)c->args = (kp_td_loss_args){
-        .P = c->P, .B = B, .A = A, .kind = kind,
+        .P = c->P,
+        .B = B,
+        .A = A,
+        .kind = kind,
         .q = kp_case_alloc(c, 'f', KP_IN, B * A, -2, 2),
         .q_next = kp_case_alloc(c, 'f', KP_IN, B * A, -2, 2),
         .q_next_online = is_double ? kp_case_alloc(c, 'f', KP_IN, B * A, -2, 2) : NULL,
@@ -275,7 +321,8 @@ static void make_td(kp_case *c, kp_td_kind kind, int is_double, int weighted) {
         .reward = kp_case_alloc(c, 'f', KP_IN, B, -1, 1),
         .discount = kp_case_alloc(c, 'f', KP_IN, B, 0, 1),
         .weight = weighted ? kp_case_alloc(c, 'f', KP_IN, B, 0, 1) : NULL,
-        .dq = kp_case_alloc(c, 'f', KP_OUT, B * A, 0, 0), .td = kp_case_alloc(c, 'f', KP_OUT, B, 0, 0),
+        .dq = kp_case_alloc(c, 'f', KP_OUT, B * A, 0, 0),
+        .td = kp_case_alloc(c, 'f', KP_OUT, B, 0, 0),
         .loss = kp_case_alloc(c, 'f', KP_OUT, 1, 0, 0),
     };
 }
@@ -292,15 +339,17 @@ static void reference_td(const void *args) {
             int best = 0;
             for (int k = 1; k < a->A; k++)
                 if (choose[i * a->A + k] > choose[i * a->A + best]) best = k;
-            double target = (double)a->reward[i] + (double)a->discount[i] * (double)a->q_next[i * a->A + best];
+            double target = (double)a->reward[i] +
+                            (double)a->discount[i] * (double)a->q_next[i * a->A + best];
             double e = (double)a->q[i * a->A + a->action[i]] - target;
             double w = (a->weight ? (double)a->weight[i] : 1) / a->B;
             int linear = a->kind == KP_HUBER && fabs(e) > 1;
             double half = a->kind == KP_HUBER ? 0.5 : 1;
             loss += w * (linear ? fabs(e) - 0.5 : half * e * e);
             for (int k = 0; k < a->A; k++)
-                a->dq[i * a->A + k] =
-                    k != a->action[i] ? 0 : (float)(w * (linear ? copysign(1, e) : 2 * half * e));
+                a->dq[i * a->A + k] = k != a->action[i]
+                                          ? 0
+                                          : (float)(w * (linear ? copysign(1, e) : 2 * half * e));
             a->td[i] = (float)e;
         }
         a->loss[p] = (float)loss;

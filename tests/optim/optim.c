@@ -12,17 +12,27 @@ enum { N = 3 * KP_CHUNK, MAX_P = 3, STEPS = 20 };
 /* Two tensors: 1500 and 300 elements, two chunks and one. */
 static kp_tensor tensors[] = {
     { .name = "fc.weight", .role = KP_WEIGHT, .count = 1500, .n_chunks = 2, .scale_fan_in = 0.5f },
-    { .name = "fc.bias", .role = KP_BIAS, .count = 300, .offset = 2 * KP_CHUNK, .n_chunks = 1, .scale_fan_in = 0.25f },
+    { .name = "fc.bias",
+      .role = KP_BIAS,
+      .count = 300,
+      .offset = 2 * KP_CHUNK,
+      .n_chunks = 1,
+      .scale_fan_in = 0.25f },
 };
 static int32_t chunk_tensor[] = { 0, 0, 1 };
-static kp_layout layout = { .n_tensors = 2, .n_chunks = 3, .N = N, .tensor = tensors, .chunk_tensor = chunk_tensor };
+static kp_layout layout = {
+    .n_tensors = 2, .n_chunks = 3, .N = N, .tensor = tensors, .chunk_tensor = chunk_tensor
+};
 
 static int is_padding(int e) { return e < 2 * KP_CHUNK ? e >= 1500 : e >= 2 * KP_CHUNK + 300; }
 
 /* In [-1, 1); the gradient of a member depends on its identity and the step, not on its place. */
 static float value(int member, int step, int e) {
     if (is_padding(e)) return 0;
-    return 2 * kp_uniform(kp_philox((uint64_t)member, KP_STREAM_TEST, (uint64_t)step << 32 | (uint64_t)e).x[0]) - 1;
+    return 2 * kp_uniform(
+                   kp_philox((uint64_t)member, KP_STREAM_TEST, (uint64_t)step << 32 | (uint64_t)e)
+                       .x[0]) -
+           1;
 }
 
 typedef struct {
@@ -46,7 +56,8 @@ static world open_world(kp_optim_options o, int P, int first) {
     if (!st) st = kp_optim_add_update(w.optim, w.program, &err);
     if (!st) st = kp_program_seal(w.program, &err);
     cr_assert_eq(st, KP_OK, "%s", err.text);
-    for (int i = 0; i < P * N; i++) w.theta[i] = value(first + i / N, 0, i % N); /* CPU memory is host memory */
+    for (int i = 0; i < P * N; i++)
+        w.theta[i] = value(first + i / N, 0, i % N); /* CPU memory is host memory */
     return w;
 }
 
@@ -64,7 +75,8 @@ static void step(world *w, int s, const uint8_t *active) {
     cr_assert_eq(st, KP_OK, "%s", err.text);
 }
 
-/* ---- the reference ---------------------------------------------------------------------------- */
+/* ---- the reference ----------------------------------------------------------------------------
+ */
 
 typedef struct {
     double x[N], a[N], b[N]; /* weights; moments */
@@ -72,7 +84,8 @@ typedef struct {
     uint64_t outside[2];
 } reference;
 
-static void reference_step(reference *r, kp_rule rule, int centered, const kp_optim_member *m, int member, int t) {
+static void reference_step(reference *r, kp_rule rule, int centered, const kp_optim_member *m,
+                           int member, int t) {
     double sum = 0;
     for (int e = 0; e < N; e++) sum += (double)value(member, t, e) * (double)value(member, t, e);
     r->norm = sqrt(sum);
@@ -80,12 +93,12 @@ static void reference_step(reference *r, kp_rule rule, int centered, const kp_op
     for (int e = 0; e < N; e++) {
         double g = scale * (double)value(member, t, e), *x = &r->x[e], *a = &r->a[e], *b = &r->b[e];
         switch (rule) {
-        case KP_RULE_ADAMW:
-            *x *= 1 - m->lr * m->weight_decay; /* fall through */
+        case KP_RULE_ADAMW: *x *= 1 - m->lr * m->weight_decay; /* fall through */
         case KP_RULE_ADAM:
             *a = m->beta1 * *a + (1 - m->beta1) * g;
             *b = m->beta2 * *b + (1 - m->beta2) * g * g;
-            *x -= m->lr * (*a / (1 - pow(m->beta1, t))) / (sqrt(*b / (1 - pow(m->beta2, t))) + m->eps);
+            *x -= m->lr * (*a / (1 - pow(m->beta1, t))) /
+                  (sqrt(*b / (1 - pow(m->beta2, t))) + m->eps);
             break;
         case KP_RULE_SGD:
             *a = m->momentum * *a + g + m->weight_decay * *x;
@@ -109,22 +122,48 @@ static void reference_step(reference *r, kp_rule rule, int centered, const kp_op
 
 /* Members differ in everything that may differ. */
 static const kp_optim_member members[MAX_P] = {
-    { .lr = 0.01, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-4, .momentum = 0.9, .weight_decay = 0.1,
-      .grad_norm = INFINITY, .clip = { .kappa = 1.5, .bias = 1, .last_layer = 1 } },
-    { .lr = 0.03, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-3, .momentum = 0, .weight_decay = 0,
-      .grad_norm = 2, .clip = { .kappa = INFINITY, .bias = 1, .last_layer = 1 } },
-    { .lr = 0.02, .beta1 = 0, .beta2 = 0.9, .eps = 1e-2, .momentum = 0.5, .weight_decay = 0.5,
-      .grad_norm = 1000, .clip = { .kappa = 1, .bias = 1, .last_layer = 1, .once = 1, .at = 7 } },
+    { .lr = 0.01,
+      .beta1 = 0.9,
+      .beta2 = 0.99,
+      .eps = 1e-4,
+      .momentum = 0.9,
+      .weight_decay = 0.1,
+      .grad_norm = INFINITY,
+      .clip = { .kappa = 1.5, .bias = 1, .last_layer = 1 } },
+    { .lr = 0.03,
+      .beta1 = 0.8,
+      .beta2 = 0.95,
+      .eps = 1e-3,
+      .momentum = 0,
+      .weight_decay = 0,
+      .grad_norm = 2,
+      .clip = { .kappa = INFINITY, .bias = 1, .last_layer = 1 } },
+    { .lr = 0.02,
+      .beta1 = 0,
+      .beta2 = 0.9,
+      .eps = 1e-2,
+      .momentum = 0.5,
+      .weight_decay = 0.5,
+      .grad_norm = 1000,
+      .clip = { .kappa = 1, .bias = 1, .last_layer = 1, .once = 1, .at = 7 } },
 };
 
-static const struct { const char *name; kp_rule rule; int centered, n_moments; } rules[] = {
-    { "adam", KP_RULE_ADAM, 0, 2 },       { "adamw", KP_RULE_ADAMW, 0, 2 },
-    { "sgd", KP_RULE_SGD, 0, 1 },         { "rmsprop", KP_RULE_RMSPROP, 0, 1 },
+static const struct {
+    const char *name;
+    kp_rule rule;
+    int centered, n_moments;
+} rules[] = {
+    { "adam", KP_RULE_ADAM, 0, 2 },
+    { "adamw", KP_RULE_ADAMW, 0, 2 },
+    { "sgd", KP_RULE_SGD, 0, 1 },
+    { "rmsprop", KP_RULE_RMSPROP, 0, 1 },
     { "rmsprop centered", KP_RULE_RMSPROP, 1, 2 },
 };
 
 static kp_optim_options options(size_t i) {
-    return (kp_optim_options){ .rule = rules[i].rule, .centered = rules[i].centered, .member = members };
+    return (kp_optim_options){ .rule = rules[i].rule,
+                               .centered = rules[i].centered,
+                               .member = members };
 }
 
 Test(optim, equals_double_precision) {
@@ -148,20 +187,23 @@ Test(optim, equals_double_precision) {
         for (int p = 0; p < MAX_P; p++) {
             for (int e = 0; e < N; e++) {
                 double got = (double)w.theta[p * N + e], x = want[p].x[e];
-                cr_assert(fabs(got - x) <= 2e-6 + 2e-6 * fabs(x), "%s: member %d, element %d: %.9g, not %.9g",
-                          rules[i].name, p, e, got, x);
+                cr_assert(fabs(got - x) <= 2e-6 + 2e-6 * fabs(x),
+                          "%s: member %d, element %d: %.9g, not %.9g", rules[i].name, p, e, got, x);
                 cr_assert(!is_padding(e) || got == 0, "%s: padding", rules[i].name);
             }
             for (int k = 0; k < 2; k++) { /* values at the bound itself may round to either side */
                 double off = fabs((double)tally[2 * p + k].outside - (double)want[p].outside[k]);
-                cr_expect(off <= 0.001 * (double)want[p].outside[k], "%s: member %d, tensor %d: %lu outside, not %lu",
-                          rules[i].name, p, k, tally[2 * p + k].outside, want[p].outside[k]);
+                cr_expect(off <= 0.001 * (double)want[p].outside[k],
+                          "%s: member %d, tensor %d: %lu outside, not %lu", rules[i].name, p, k,
+                          tally[2 * p + k].outside, want[p].outside[k]);
                 cr_expect_eq(tally[2 * p + k].non_finite, 0u);
             }
-            cr_expect(fabs((double)norm[p] / want[p].norm - 1) < 1e-6, "%s: norm of member %d", rules[i].name, p);
+            cr_expect(fabs((double)norm[p] / want[p].norm - 1) < 1e-6, "%s: norm of member %d",
+                      rules[i].name, p);
             cr_expect_eq(kp_optim_step(w.optim, p), STEPS);
         }
-        cr_expect(want[0].outside[0] && !want[1].outside[0] && want[2].outside[1], "the test clips");
+        cr_expect(want[0].outside[0] && !want[1].outside[0] && want[2].outside[1],
+                  "the test clips");
         close_world(&w);
     }
 }
@@ -173,7 +215,8 @@ Test(optim, member_equals_itself_alone) {
         for (int p = 0; p < MAX_P; p++) {
             world alone = open_world(options(i), 1, p);
             for (int t = 1; t <= STEPS; t++) step(&alone, t, NULL);
-            cr_expect(!memcmp(alone.theta, all.theta + p * N, N * sizeof(float)), "%s: member %d", rules[i].name, p);
+            cr_expect(!memcmp(alone.theta, all.theta + p * N, N * sizeof(float)), "%s: member %d",
+                      rules[i].name, p);
             close_world(&alone);
         }
         close_world(&all);
@@ -234,7 +277,8 @@ Test(optim, step_size_can_change) {
     kp_optim_set_lr(w.optim, 1, 0);
     step(&w, 2, NULL);
     cr_expect(memcmp(before, w.theta, N * sizeof(float)), "member 0 moves");
-    cr_expect(!memcmp(before + N, w.theta + N, N * sizeof(float)), "member 1, step size 0, does not");
+    cr_expect(!memcmp(before + N, w.theta + N, N * sizeof(float)),
+              "member 1, step size 0, does not");
     close_world(&w);
 }
 
