@@ -44,12 +44,13 @@ CASES = {
     "dqn-tianshou": dict(TIANSHOU, seed=2),
     "dqn-paper": dict(TIANSHOU, seed=3),
     "dqn-cleanrl": dict(CLEANRL, seed=4),
-    "huber": dict(CLEANRL, seed=5, loss="huber"),
+    "huber": dict(TIANSHOU, seed=5, loss="huber", optim=dict(rule="sgd", lr=1e-3, momentum=0.0)),
     "rmsprop": dict(CLEANRL, seed=6, optim=dict(rule="rmsprop", lr=2.5e-4, beta2=0.95, eps=0.01, centered=False)),
     "rmsprop-centered": dict(CLEANRL, seed=7, optim=dict(rule="rmsprop", lr=2.5e-4, beta2=0.95, eps=0.01, centered=True)),
     "sgd-momentum": dict(CLEANRL, seed=8, optim=dict(rule="sgd", lr=1e-3, momentum=0.9)),
-    "adamw": dict(CLEANRL, seed=9, optim=dict(ADAM, rule="adamw", weight_decay=0.01)),
-    "grad-norm": dict(TIANSHOU, seed=10, grad_norm=1.0),
+    "adamw": dict(TIANSHOU, seed=9, optim=dict(ADAM, rule="adamw", weight_decay=0.01)),
+    # under sgd: Adam would hide a scale that is left out
+    "grad-norm": dict(TIANSHOU, seed=10, grad_norm=1.0, optim=dict(rule="sgd", lr=1e-3, momentum=0.0)),
     "dopamine-kappa-1": dict(DOPAMINE, seed=1, kappa=1.0),
     "dopamine-kappa-none": dict(DOPAMINE, seed=1, kappa=None),
 }
