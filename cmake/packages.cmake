@@ -11,3 +11,4 @@ if(KAPPA_TESTS)
     pkg_check_modules(CRITERION REQUIRED IMPORTED_TARGET criterion)
 endif()
 find_library(GIF_LIBRARY gif REQUIRED)                       # kappa eval --gif
+set(KAPPA_VENV_PYTHON ${PROJECT_SOURCE_DIR}/build/venv/bin/python CACHE FILEPATH "Python with ale-py, for Atari workers and tests")
