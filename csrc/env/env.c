@@ -1,7 +1,7 @@
 /* env.c: slots in shared memory, one log per environment, and workers that can be started again.
  *
  *     memory  [n_workers] control words, 64 bytes each, then [n_envs] slots
- *     slot    input, output, no-op counts [LOG], actions [LOG], four screens
+ *     slot    input, output, no-op counts [LOG], actions [LOG], five screens
  *
  * The log of an environment lives in its slot, so a new worker finds what it must play again. */
 #include "env.h"
@@ -24,7 +24,7 @@
 #include "games.h"
 #include "screen.h"
 
-enum { RELOAD_STEPS = 5000, SLACK = 64, SCREEN_ROOM = 40000, SLOT_HEAD = 128, CONTROL = 64, MAX_RESTARTS = 3 };
+enum { RELOAD_STEPS = 5000, SLACK = 64, SCREEN_ROOM = 40000, SLOT_HEAD = 128, CONTROL = 64, MAX_RESTARTS = 3, N_SCREENS = 5 };
 enum { IDLE = 0, STEP = 1, REPLAY = 2 };
 
 typedef struct { uint32_t asked, answered, n_actions, height, ready; } control;
@@ -34,7 +34,7 @@ typedef struct { /* the worker's structs IN and OUT */
     int64_t ale_seed;
     int64_t unused;
     double reward, game_return, game_steps;
-    int32_t terminal, truncated, over, loaded;
+    int32_t terminal, truncated, over, loaded, third;
 } slot;
 
 typedef struct {
@@ -243,7 +243,7 @@ kp_status kp_env_open(kp_env **out, const kp_env_options *o, kp_err *err) {
     e->python = strdup(o->python ? o->python : kp_env_python());
     e->rom_dir = strdup(o->rom_dir ? o->rom_dir : "");
     e->log = (RELOAD_STEPS + r->max_agent_steps + SLACK + 63) / 64 * 64;
-    e->slot_bytes = SLOT_HEAD + 2 * (size_t)e->log + 4 * SCREEN_ROOM;
+    e->slot_bytes = SLOT_HEAD + 2 * (size_t)e->log + N_SCREENS * SCREEN_ROOM;
     e->bytes = (size_t)e->n_workers * CONTROL + (size_t)e->n_envs * e->slot_bytes;
     e->workers = calloc((size_t)e->n_workers, sizeof *e->workers);
     e->past = calloc((size_t)e->n_envs, sizeof *e->past);
@@ -282,7 +282,7 @@ kp_status kp_env_reset(kp_env *e, int i, uint64_t seed, const uint8_t **frame, k
     e->past[i] = (history){ .seed = seed, .n_starts = 1 };
     kp_status st = replay_one(e, i, err);
     uint8_t *out = e->frames + (size_t)i * 2 * KP_FRAME_BYTES;
-    if (!st) kp_screen_observe(e->screen, screen_of(e, i, 0), screen_of(e, i, 1), out);
+    if (!st) kp_screen_observe(e->screen, screen_of(e, i, 0), screen_of(e, i, 1), NULL, out);
     if (frame) *frame = st ? NULL : out;
     return st;
 }
@@ -308,9 +308,10 @@ static void take(kp_env *e, int i, kp_env_result *r) {
     *r = (kp_env_result){ .reward = (float)s->reward, .terminal = s->terminal, .truncated = s->truncated,
                           .game_over = s->over, .game_return = s->game_return,
                           .game_steps = (int64_t)s->game_steps, .frame = frame };
-    kp_screen_observe(e->screen, screen_of(e, i, 0), screen_of(e, i, 1), frame);
+    kp_screen_observe(e->screen, screen_of(e, i, 0), screen_of(e, i, 1),
+                      s->third ? screen_of(e, i, 4) : NULL, frame);
     if (s->terminal || s->truncated) {
-        kp_screen_observe(e->screen, screen_of(e, i, 2), screen_of(e, i, 3), first);
+        kp_screen_observe(e->screen, screen_of(e, i, 2), screen_of(e, i, 3), NULL, first);
         r->first = first;
     }
     if (s->loaded) {

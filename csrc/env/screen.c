@@ -142,10 +142,15 @@ static void resize(const kp_screen *s, uint8_t *out) {
     }
 }
 
-void kp_screen_observe(kp_screen *s, const uint8_t *a, const uint8_t *b, uint8_t *out) {
+void kp_screen_observe(kp_screen *s, const uint8_t *a, const uint8_t *b, const uint8_t *third,
+                       uint8_t *out) {
     for (int c = 0; c < s->n_planes; c++) {
         const uint8_t *pair = s->pair[c];
         for (int i = 0; i < s->height * WIDTH; i++) s->plane[i] = pair[(a[i] & 254) << 6 | b[i] >> 1];
+        for (int i = 0; third && i < s->height * WIDTH; i++) {
+            uint8_t v = pair[(third[i] & 254) << 6 | third[i] >> 1];
+            if (v > s->plane[i]) s->plane[i] = v;
+        }
         resize(s, s->n_planes == 1 ? out : s->small[c]);
     }
     if (s->n_planes == 3)

@@ -54,18 +54,20 @@ class Emulator:
         ale = self.ale
         ale.setInt("random_seed", seed)
         ale.loadROM(rom)
-        if self.screen is None:  # four screens: the observation's two, the next episode's two
+        if self.screen is None:  # the observation's two, the next episode's two, a third
             self.height, width = ale.getScreenDims()
             if width != 160 or self.height > 250:
                 die(4, f"{game}: screens of {self.height}x{width}, at most 250x160 expected")
             self.screen = [
                 np.frombuffer(memory, np.uint8, self.height * 160, self.at + SCREEN + k * 40000)
-                .reshape(self.height, 160) for k in range(4)]
+                .reshape(self.height, 160) for k in range(5)]
             self.actions = list(ale.getMinimalActionSet())
             self.fires = fire and len(self.actions) >= 3 and self.actions[1] == ale_py.Action.FIRE
         self.older = np.zeros((self.height, 160), np.uint8)  # what the max is taken over
         self.newer = np.zeros((self.height, 160), np.uint8)
+        self.spare = np.zeros((self.height, 160), np.uint8)
         self.lives = 0
+        self.third = False
 
     def skip_frames(self, action):
         """frame_skip frames: reward, game over, life lost. As each wrapper keeps its two screens."""
@@ -84,12 +86,15 @@ class Emulator:
             if frame == 0:
                 self.older[:] = self.newer
         else:
+            self.third = False
             for frame in range(skip):
                 reward += act(action)
                 done = over()
-                if variant == DOPAMINE and done:
+                if variant == DOPAMINE and done:  # its buffer keeps the max before: a third screen
+                    self.third = 0 < frame == skip - 1
                     break
                 if frame == skip - 2:
+                    self.older, self.spare = self.spare, self.older
                     get(self.older)
                 elif frame == skip - 1:
                     get(self.newer)
@@ -148,12 +153,14 @@ class Emulator:
                     self.show(k)
 
     def step(self, action, noops, reload_seed):
-        """reward, terminal, truncated, over, loaded, return, steps; the observations are in place."""
+        """reward, terminal, truncated, over, loaded, return, steps, third; the observations are in place."""
         reward, done, lost = self.skip_frames(action)
         self.steps += 1
         self.show(0)
         cut = not done and self.steps >= cap
-        total, steps, loaded = self.total, self.steps, 0
+        total, steps, loaded, third = self.total, self.steps, 0, self.third
+        if third:
+            self.screen[4][:] = self.spare
         if done or cut:
             if reload_seed >= 0:
                 self.load(reload_seed)
@@ -161,14 +168,14 @@ class Emulator:
             self.start(noops, 2)
         elif lost:
             self.start(noops, 2, False)
-        return reward, done or lost, cut, done, loaded, total, steps
+        return reward, done or lost, cut, done, loaded, total, steps, third
 
     def replay(self, seed, n_actions):
         self.load(seed)
         used = 1
         self.start(int(self.noops[0]), 0)
         for action in self.log[:n_actions].tolist():
-            _, _, cut, over, _, _, _ = self.step(action, int(self.noops[used]), -1)
+            _, _, cut, over, *_ = self.step(action, int(self.noops[used]), -1)
             used += over or cut
 
 
@@ -187,7 +194,7 @@ words[2], words[3] = len(probe.actions), probe.height
 del probe
 parent = os.getppid()
 IN = struct.Struct("iiiiq")  # command, action, no-ops, actions in the log, ALE seed (-1: do not reload)
-OUT = struct.Struct("dddiiii")  # reward, return, steps, terminal, truncated, over, loaded
+OUT = struct.Struct("dddiiiii")  # reward, return, steps, terminal, truncated, over, loaded, third screen
 served = int(words[0])
 words[1] = served
 words[4] = 1
@@ -204,8 +211,9 @@ while True:
     for e in emulators.values():
         command, action, noops, n_log, seed = IN.unpack_from(memory, e.at)
         if command == 1:
-            reward, terminal, cut, over, loaded, total, steps = e.step(action, noops, seed)
-            OUT.pack_into(memory, e.at + 32, reward, total, float(steps), terminal, cut, over, loaded)
+            reward, terminal, cut, over, loaded, total, steps, third = e.step(action, noops, seed)
+            OUT.pack_into(memory, e.at + 32, reward, total, float(steps), terminal, cut, over, loaded,
+                          third)
         elif command == 2:
             e.replay(seed, n_log)
     words[1] = served
