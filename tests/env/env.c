@@ -20,7 +20,7 @@ static kp_env_options options(int n_workers) {
                              .stream = KP_STREAM_ENV, .timeout_seconds = 30,
                              .rules = { .preprocess = KP_PREPROCESS_CLEANRL, .frame_skip = 4, .noop_max = 30,
                                         .fire_on_reset = 1, .life_loss_ends = 1, .sticky = .25,
-                                        .max_agent_steps = 27000 } };
+                                        .max_agent_steps = 90 } }; /* several starts before a move */
 }
 
 static uint64_t mix(uint64_t h, const void *bytes, size_t n) { /* FNV-1a */
@@ -67,7 +67,7 @@ static uint64_t play(int n_workers, int kill_at, int move_at, int *ends) {
             h = mix(h, &r[i].game_steps, 8);
             if (r[i].frame) h = mix(h, r[i].frame, KP_FRAME_BYTES);
             if (r[i].first) h = mix(h, r[i].first, KP_FRAME_BYTES);
-            *ends += r[i].game_over;
+            *ends += r[i].game_over || r[i].truncated;
         }
     }
     kp_env_close(env);
