@@ -7,6 +7,12 @@
     X(copy)                                                                                       \
     X(gather_stack)                                                                               \
     X(td_loss)                                                                                    \
+    X(conv_forward)                                                                               \
+    X(conv_backward_data)                                                                         \
+    X(conv_backward_weights)                                                                      \
+    X(dense_forward)                                                                              \
+    X(dense_backward_data)                                                                        \
+    X(dense_backward_weights)                                                                     \
     X(grad_norm_chunks)                                                                           \
     X(grad_norm_scale)                                                                            \
     X(adam_clip)                                                                                  \

@@ -1,0 +1,64 @@
+/* dense_forward.c: rows of the tile are samples, columns are outputs. The weights are read once, in
+ * blocks of inputs; the sums of all samples wait in between. A slice is a range of panels. */
+#include "dense.h"
+#include "tile.h"
+
+enum { BLOCK = 128 }; /* inputs */
+
+static int n_slices(const void *args) {
+    const kp_dense_forward_args *a = args;
+    return kp_n_slices(a->P, kp_n_panels(a->out));
+}
+
+static size_t scratch_bytes(const void *args) {
+    const kp_dense_forward_args *a = args;
+    return ((size_t)kp_n_panels(a->out) * (size_t)a->B + BLOCK) * KP_NR * sizeof(float);
+}
+
+static void run(const void *args, int member, int slice, void *scratch) {
+    const kp_dense_forward_args *a = args;
+    const float *w = a->w + member * a->param_stride, *bias = a->bias + member * a->param_stride,
+                *x = a->x + (int64_t)member * a->B * a->in;
+    float *y = a->y + (int64_t)member * a->B * a->out;
+    const int tiles = kp_n_tiles(a->B);
+    float *packed = scratch, *sums = packed + BLOCK * KP_NR; /* sums: [panel][B][KP_NR] */
+    int64_t begin, end;
+    kp_slice_range(kp_n_panels(a->out), n_slices(a), slice, &begin, &end);
+
+    for (int64_t p = begin; p < end; p++)
+        for (int b = 0; b < a->B; b++)
+            kp_pack(sums + ((p - begin) * a->B + b) * KP_NR, bias + p * KP_NR, 1, 0,
+                    a->out - (int)p * KP_NR);
+    for (int k = 0; k < a->in; k += BLOCK) {
+        int n = a->in - k < BLOCK ? a->in - k : BLOCK;
+        const kp_sum sum = { { 1, 0, 0 }, { 1, 0, 0 }, { n, 1, KP_NR } };
+        for (int64_t p = begin; p < end; p++) {
+            kp_pack(packed, w + (int64_t)k * a->out + p * KP_NR, n, a->out, a->out - (int)p * KP_NR);
+            for (int t = 0; t < tiles; t++) {
+                int b = a->B * t / tiles, rows = a->B * (t + 1) / tiles - b;
+                const float *row[KP_MR];
+                for (int r = 0; r < rows; r++) row[r] = x + (int64_t)(b + r) * a->in + k;
+                kp_tile_dense(rows, row, packed, &sum, sums + ((p - begin) * a->B + b) * KP_NR, KP_NR, 0);
+            }
+        }
+    }
+    for (int64_t p = begin; p < end; p++) {
+        int columns = a->out - (int)p * KP_NR < KP_NR ? a->out - (int)p * KP_NR : KP_NR;
+        for (int b = 0; b < a->B; b++) {
+            const float *sum = sums + ((p - begin) * a->B + b) * KP_NR;
+            float *to = y + (int64_t)b * a->out + p * KP_NR;
+            if (a->activation == KP_RELU)
+                for (int i = 0; i < columns; i++) to[i] = sum[i] < 0.0f ? 0.0f : sum[i]; /* keeps NaN */
+            else
+                for (int i = 0; i < columns; i++) to[i] = sum[i];
+        }
+    }
+}
+
+const kp_op KP_ISA(kp_op_dense_forward) = {
+    .name = "dense_forward",
+    .args_bytes = sizeof(kp_dense_forward_args),
+    .n_slices = n_slices,
+    .scratch_bytes = scratch_bytes,
+    .cpu = run,
+};
