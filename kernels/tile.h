@@ -2,10 +2,10 @@
  *
  *     C[r][n] += sum over k of A[r][k] * B[k][n]      rows r < KP_MR, columns n < KP_NR.
  *
- * A is broadcast, one pointer a row, so that the rows may be any pixels, samples or weights: no image
- * is unrolled in memory. B is read as vectors. The sum runs along three nested axes, one fused
- * multiply-add a step into the running value of C: the bits do not depend on the vector width, and
- * a long sum may be interrupted (C stored and loaded again) anywhere. */
+ * A is broadcast, one pointer a row, so that the rows may be any pixels, samples or weights: no
+ * image is unrolled in memory. B is read as vectors. The sum runs along three nested axes, one
+ * fused multiply-add a step into the running value of C: the bits do not depend on the vector
+ * width, and a long sum may be interrupted (C stored and loaded again) anywhere. */
 #pragma once
 #include <string.h>
 
@@ -14,20 +14,20 @@
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #define KP_VEC_BYTES 64
-#define KP_MR 8
+#define KP_MR        8
 typedef __m512 kp_vec;
 KP_HD kp_vec kp_vec_fma(kp_vec a, kp_vec b, kp_vec c) { return _mm512_fmadd_ps(a, b, c); }
 KP_HD kp_vec kp_vec_all(float x) { return _mm512_set1_ps(x); }
 #elif defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
 #define KP_VEC_BYTES 32
-#define KP_MR 6 /* 12 sums, two columns and a row value: 15 of 16 registers */
+#define KP_MR        6 /* 12 sums, two columns and a row value: 15 of 16 registers */
 typedef __m256 kp_vec;
 KP_HD kp_vec kp_vec_fma(kp_vec a, kp_vec b, kp_vec c) { return _mm256_fmadd_ps(a, b, c); }
 KP_HD kp_vec kp_vec_all(float x) { return _mm256_set1_ps(x); }
 #else
 #define KP_VEC_BYTES 16
-#define KP_MR 4
+#define KP_MR        4
 typedef float kp_vec __attribute__((vector_size(16), may_alias));
 KP_HD kp_vec kp_vec_fma(kp_vec a, kp_vec b, kp_vec c) {
     for (int i = 0; i < 4; i++) c[i] = fmaf(a[i], b[i], c[i]);
@@ -36,12 +36,13 @@ KP_HD kp_vec kp_vec_fma(kp_vec a, kp_vec b, kp_vec c) {
 KP_HD kp_vec kp_vec_all(float x) { return (kp_vec){ x, x, x, x }; }
 #endif
 
-#define KP_VEC (KP_VEC_BYTES / 4) /* floats */
-#define KP_NR (2 * KP_VEC)        /* columns of the tile: "a panel" */
+#define KP_VEC    (KP_VEC_BYTES / 4) /* floats */
+#define KP_NR     (2 * KP_VEC)       /* columns of the tile: "a panel" */
+#define KP_LINE   16                 /* floats in a cache line */
 #define KP_UNROLL _Pragma("GCC unroll 16")
 
 typedef float kp_vec_at __attribute__((vector_size(KP_VEC_BYTES), aligned(4), may_alias));
-KP_HD kp_vec kp_vec_load(const float *p) { return (kp_vec)*(const kp_vec_at *)p; }
+KP_HD kp_vec kp_vec_load(const float *p) { return (kp_vec) * (const kp_vec_at *)p; }
 KP_HD void kp_vec_store(float *p, kp_vec x) { *(kp_vec_at *)p = (kp_vec_at)x; }
 
 /* An axis of the sum: n steps; floats from one step to the next in every row of A, and in B. */
@@ -52,10 +53,14 @@ typedef struct {
 
 typedef struct {
     kp_axis outer, middle, inner;
+    const float
+        *ahead; /* NULL, or memory that is wanted soon: a line is asked for at each step of */
+    int64_t ahead_step; /* middle; many at once would stand in the way of the sum's own loads */
 } kp_sum;
 
-KP_HD void kp_tile_rows(const int R, const int a_is_dense, const float *const *a, const float *b,
-                        const kp_sum *sum, float *c, int64_t c_row, int fresh) {
+KP_HD void kp_tile_rows(const int R, const int a_is_dense, const int packs, const float *const *a,
+                        const float *b, const kp_sum *sum, float *c, int64_t c_row, int fresh,
+                        float *packed) {
     kp_vec s[KP_MR][2];
     const float *row[KP_MR];
     KP_UNROLL for (int r = 0; r < R; r++) {
@@ -69,12 +74,21 @@ KP_HD void kp_tile_rows(const int R, const int a_is_dense, const float *const *a
         }
     }
     const int64_t a_step = a_is_dense ? 1 : sum->inner.a, b_step = sum->inner.b;
+    const float *ahead = sum->ahead;
     for (int o = 0; o < sum->outer.n; o++) {
         for (int m = 0; m < sum->middle.n; m++) {
             int64_t at = o * sum->outer.a + m * sum->middle.a;
             const float *p = b + o * sum->outer.b + m * sum->middle.b;
+            if (ahead) {
+                __builtin_prefetch(ahead);
+                ahead += sum->ahead_step;
+            }
             for (int k = sum->inner.n; k > 0; k--, at += a_step, p += b_step) {
                 kp_vec b0 = kp_vec_load(p), b1 = kp_vec_load(p + KP_VEC);
+                if (packs) {
+                    kp_vec_store(packed, b0), kp_vec_store(packed + KP_VEC, b1);
+                    packed += KP_NR;
+                }
                 KP_UNROLL for (int r = 0; r < R; r++) {
                     kp_vec x = kp_vec_all(row[r][at]);
                     s[r][0] = kp_vec_fma(x, b0, s[r][0]);
@@ -89,27 +103,50 @@ KP_HD void kp_tile_rows(const int R, const int a_is_dense, const float *const *a
     }
 }
 
-#define KP_TILE_CASE(R)                                                                           \
-    case R: kp_tile_rows(R < KP_MR ? R : KP_MR, dense, a, b, sum, c, c_row, fresh); break;
-#define KP_TILE(name, is_dense)                                                                   \
-    static __attribute__((noinline, unused)) void name(int rows, const float *const *a,           \
-                                                       const float *b, const kp_sum *sum, float *c, \
-                                                       int64_t c_row, int fresh) {                \
-        enum { dense = is_dense };                                                                \
-        switch (rows) {                                                                           \
-            KP_TILE_CASE(1) KP_TILE_CASE(2) KP_TILE_CASE(3) KP_TILE_CASE(4)                       \
-            KP_TILE_CASE(5) KP_TILE_CASE(6) KP_TILE_CASE(7) KP_TILE_CASE(8)                       \
-        }                                                                                         \
+#define KP_TILE_CASE(R)                                                                            \
+    case R:                                                                                        \
+        kp_tile_rows(R < KP_MR ? R : KP_MR, dense, packs, a, b, sum, c, c_row, fresh, packed);     \
+        break;
+#define KP_TILE(name, is_dense, does_pack)                                                         \
+    static __attribute__((noinline, unused)) void name(                                            \
+        int rows, const float *const *a, const float *b, const kp_sum *sum, float *c,              \
+        int64_t c_row, int fresh, float *packed) {                                                 \
+        enum { dense = is_dense, packs = does_pack };                                              \
+        switch (rows) {                                                                            \
+            KP_TILE_CASE(1)                                                                        \
+            KP_TILE_CASE(2)                                                                        \
+            KP_TILE_CASE(3) KP_TILE_CASE(4) KP_TILE_CASE(5) KP_TILE_CASE(6) KP_TILE_CASE(7)        \
+                KP_TILE_CASE(8)                                                                    \
+        }                                                                                          \
     }
 
-/* One tile: rows <= KP_MR of C, c_row floats apart; fresh: C starts as zero instead of as it is.
- * kp_tile_dense is for sum->inner.a == 1. */
-KP_TILE(kp_tile_dense, 1)
-KP_TILE(kp_tile, 0)
+KP_TILE(kp_tile_any, 0, 0)
+KP_TILE(kp_tile_unit, 1, 0)
+KP_TILE(kp_tile_packing, 1, 1)
+
+/* One tile: rows <= KP_MR of C, c_row floats apart; fresh: C starts as zero instead of as it is. */
+KP_HD void kp_tile(int rows, const float *const *a, const float *b, const kp_sum *sum, float *c,
+                   int64_t c_row, int fresh) {
+    kp_tile_any(rows, a, b, sum, c, c_row, fresh, NULL);
+}
+
+/* The same for sum->inner.a == 1. */
+KP_HD void kp_tile_dense(int rows, const float *const *a, const float *b, const kp_sum *sum,
+                         float *c, int64_t c_row, int fresh) {
+    kp_tile_unit(rows, a, b, sum, c, c_row, fresh, NULL);
+}
+
+/* The same, and leaves the panel of B it read in packed, [steps][KP_NR], for the tiles that follow:
+ * what packing waits for memory is hidden behind the sums. */
+KP_HD void kp_tile_dense_packing(int rows, const float *const *a, const float *b, const kp_sum *sum,
+                                 float *c, int64_t c_row, int fresh, float *packed) {
+    kp_tile_packing(rows, a, b, sum, c, c_row, fresh, packed);
+}
 
 KP_HD int kp_divide_up(int64_t n, int64_t by) { return (int)((n + by - 1) / by); }
 
-/* n rows in tiles of nearly equal size: a last tile of one row would take half a full one's time. */
+/* n rows in tiles of nearly equal size: a last tile of one row would take half a full one's time.
+ */
 KP_HD int kp_n_tiles(int64_t n) { return kp_divide_up(n, KP_MR); }
 KP_HD int kp_n_panels(int n) { return kp_divide_up(n, KP_NR); }
 
@@ -134,28 +171,31 @@ KP_HD void kp_pack(float *restrict to, const float *restrict from, int64_t n, in
         for (int k = 0; k < KP_NR; k++) to[k] = k < columns ? from[k] : 0.0f;
 }
 
-/* The same from memory that lies the other way: to[i][k] = from[k][i]. */
-KP_HD void kp_pack_transposed(float *restrict to, const float *restrict from, int n,
-                              int64_t from_row, int columns) {
+/* to[k][i] = from[i][k] for k < 4, i < n, n a multiple of 4; rows to_row and from_row floats apart.
+ */
+KP_HD void kp_transpose4(float *to, int64_t to_row, const float *from, int64_t from_row, int n) {
     typedef float vec4 __attribute__((vector_size(16), aligned(4), may_alias));
     typedef int index4 __attribute__((vector_size(16)));
-    if (columns > KP_NR) columns = KP_NR;
+    for (int i = 0; i < n; i += 4, from += 4 * from_row, to += 4) {
+        vec4 r0 = *(const vec4 *)from, r1 = *(const vec4 *)(from + from_row),
+             r2 = *(const vec4 *)(from + 2 * from_row), r3 = *(const vec4 *)(from + 3 * from_row);
+        vec4 t0 = __builtin_shuffle(r0, r1, (index4){ 0, 4, 1, 5 }),
+             t1 = __builtin_shuffle(r0, r1, (index4){ 2, 6, 3, 7 }),
+             t2 = __builtin_shuffle(r2, r3, (index4){ 0, 4, 1, 5 }),
+             t3 = __builtin_shuffle(r2, r3, (index4){ 2, 6, 3, 7 });
+        *(vec4 *)to = __builtin_shuffle(t0, t2, (index4){ 0, 1, 4, 5 });
+        *(vec4 *)(to + to_row) = __builtin_shuffle(t0, t2, (index4){ 2, 3, 6, 7 });
+        *(vec4 *)(to + 2 * to_row) = __builtin_shuffle(t1, t3, (index4){ 0, 1, 4, 5 });
+        *(vec4 *)(to + 3 * to_row) = __builtin_shuffle(t1, t3, (index4){ 2, 3, 6, 7 });
+    }
+}
+
+/* B's panel from memory that lies the other way: to[i][k] = from[k][i]; n rows. */
+KP_HD void kp_pack_transposed(float *to, const float *from, int n, int64_t from_row, int columns) {
     for (int k = 0; k < KP_NR; k += 4) {
         int i = 0;
-        const float *f = from + k * from_row;
-        for (; k + 4 <= columns && i + 4 <= n; i += 4) {
-            vec4 r0 = *(const vec4 *)(f + i), r1 = *(const vec4 *)(f + from_row + i),
-                 r2 = *(const vec4 *)(f + 2 * from_row + i), r3 = *(const vec4 *)(f + 3 * from_row + i);
-            vec4 t0 = __builtin_shuffle(r0, r1, (index4){ 0, 4, 1, 5 }),
-                 t1 = __builtin_shuffle(r0, r1, (index4){ 2, 6, 3, 7 }),
-                 t2 = __builtin_shuffle(r2, r3, (index4){ 0, 4, 1, 5 }),
-                 t3 = __builtin_shuffle(r2, r3, (index4){ 2, 6, 3, 7 });
-            float *t = to + (int64_t)i * KP_NR + k;
-            *(vec4 *)t = __builtin_shuffle(t0, t2, (index4){ 0, 1, 4, 5 });
-            *(vec4 *)(t + KP_NR) = __builtin_shuffle(t0, t2, (index4){ 2, 3, 6, 7 });
-            *(vec4 *)(t + 2 * KP_NR) = __builtin_shuffle(t1, t3, (index4){ 0, 1, 4, 5 });
-            *(vec4 *)(t + 3 * KP_NR) = __builtin_shuffle(t1, t3, (index4){ 2, 3, 6, 7 });
-        }
+        for (; k + 4 <= columns && i + 4 <= n; i += 4)
+            kp_transpose4(to + (int64_t)i * KP_NR + k, KP_NR, from + k * from_row + i, from_row, 4);
         for (; i < n; i++)
             for (int j = k; j < k + 4; j++)
                 to[(int64_t)i * KP_NR + j] = j < columns ? from[j * from_row + i] : 0.0f;

@@ -13,7 +13,8 @@ static int n_slices(const void *args) {
 
 static size_t scratch_bytes(const void *args) {
     const kp_conv_shape *s = &((const kp_conv_backward_data_args *)args)->shape;
-    return (size_t)kp_n_panels(s->in.c) * (size_t)(s->kernel * s->kernel * s->out.c) * KP_NR * sizeof(float);
+    return (size_t)kp_n_panels(s->in.c) * (size_t)(s->kernel * s->kernel * s->out.c) * KP_NR *
+           sizeof(float);
 }
 
 /* The taps of the padded coordinate `at` along one side: k = first, first + stride, ... */
@@ -25,7 +26,8 @@ static taps find_taps(int at, const kp_conv_shape *s, int n_out) {
     int first = at - (n_out - 1) * s->stride;
     if (first < 0) first = at % s->stride;
     int last = at < s->kernel - 1 ? at : s->kernel - 1;
-    return (taps){ first > last ? 0 : (last - first) / s->stride + 1, first, (at - first) / s->stride };
+    return (taps){ first > last ? 0 : (last - first) / s->stride + 1, first,
+                   (at - first) / s->stride };
 }
 
 static void finish(float *restrict dx, const float *restrict x, const float *restrict sum, int n,
@@ -40,27 +42,30 @@ static void run(const void *args, int member, int slice, void *scratch) {
     const kp_conv_backward_data_args *a = args;
     const kp_conv_shape *s = &a->shape;
     const int C = s->in.c, N = s->out.c, k2 = s->kernel * s->kernel, panels = kp_n_panels(C);
-    const int64_t in = kp_image_floats(s->in), out = kp_image_floats(s->out), tap = (int64_t)N * KP_NR;
+    const int64_t in = kp_image_floats(s->in), out = kp_image_floats(s->out),
+                  tap = (int64_t)N * KP_NR;
     const float *w = a->w + member * a->param_stride, *dy = a->dy + (int64_t)member * a->B * out,
                 *x = a->x + (int64_t)member * a->B * in;
     float *dx = a->dx + (int64_t)member * a->B * in, *packed = scratch;
     for (int p = 0; p < panels; p++)
         for (int k = 0; k < k2; k++)
-            kp_pack_transposed(packed + (p * k2 + k) * tap, w + ((int64_t)k * C + p * KP_NR) * N, N, N,
-                               C - p * KP_NR);
+            kp_pack_transposed(packed + (p * k2 + k) * tap, w + ((int64_t)k * C + p * KP_NR) * N, N,
+                               N, C - p * KP_NR);
 
     const int tiles = kp_n_tiles(a->B);
     int64_t begin, end;
     kp_slice_range(n_pixels(a), n_slices(a), slice, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         int y = (int)i / s->in.w, x_at = (int)i % s->in.w;
-        taps ty = find_taps(y + s->pad_top, s, s->out.h), tx = find_taps(x_at + s->pad_left, s, s->out.w);
-        const kp_sum sum = { { ty.n, -kp_image_row(s->out), s->stride * s->kernel * tap },
-                             { tx.n, -N, s->stride * tap },
-                             { N, 1, KP_NR } };
+        taps ty = find_taps(y + s->pad_top, s, s->out.h),
+             tx = find_taps(x_at + s->pad_left, s, s->out.w);
+        const kp_sum sum = { .outer = { ty.n, -kp_image_row(s->out), s->stride * s->kernel * tap },
+                             .middle = { tx.n, -N, s->stride * tap },
+                             .inner = { N, 1, KP_NR } };
         const int any = ty.n && tx.n;
         const float *from = any ? dy + kp_image_at(s->out, ty.out, tx.out) : dy;
-        const int64_t at = kp_image_at(s->in, y, x_at), first = any ? ty.first * s->kernel + tx.first : 0;
+        const int64_t at = kp_image_at(s->in, y, x_at),
+                      first = any ? ty.first * s->kernel + tx.first : 0;
         for (int p = 0; p < panels; p++) {
             int columns = C - p * KP_NR < KP_NR ? C - p * KP_NR : KP_NR;
             for (int t = 0; t < tiles; t++) {

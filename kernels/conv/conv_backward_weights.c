@@ -1,6 +1,6 @@
-/* conv_backward_weights.c: rows of the tile are weights (ky, kx, c), columns are output channels; the
- * sum runs over samples and output pixels, in blocks that stay in cache, dw being the running sum.
- * A slice is a range of tiles of weights. */
+/* conv_backward_weights.c: rows of the tile are weights (ky, kx, c), columns are output channels;
+ * the sum runs over samples and output pixels, in blocks that stay in cache, dw being the running
+ * sum. A slice is a range of tiles of weights. */
 #include "conv.h"
 #include "tile.h"
 
@@ -35,8 +35,8 @@ static size_t scratch_bytes(const void *args) {
     return (size_t)c.samples * (size_t)(c.rows * a->shape.out.w) * KP_NR * sizeof(float);
 }
 
-static void sum_tile(int rows, const float *const *row, const float *b, const kp_sum *sum, float *dw, int C,
-                     int columns) {
+static void sum_tile(int rows, const float *const *row, const float *b, const kp_sum *sum,
+                     float *dw, int C, int columns) {
     if (columns >= KP_NR) {
         kp_tile(rows, row, b, sum, dw, C, 0);
         return;
@@ -64,10 +64,11 @@ static void sum_block(const work *w, int b0, int samples, int y0, int rows, int 
     const int64_t in_row = kp_image_row(s->in), out_row = kp_image_row(s->out);
     const float *x = w->x + b0 * kp_image_floats(s->in) +
                      kp_image_at(s->in, y0 * s->stride - s->pad_top, -s->pad_left);
-    const float *dy = w->dy + b0 * kp_image_floats(s->out) + kp_image_at(s->out, y0, 0) + panel * KP_NR;
-    kp_sum sum = { { samples, kp_image_floats(s->in), kp_image_floats(s->out) },
-                   { rows, s->stride * in_row, out_row },
-                   { s->out.w, s->stride * s->in.c, C } };
+    const float *dy = w->dy + b0 * kp_image_floats(s->out) + kp_image_at(s->out, y0, 0) +
+                      panel * KP_NR;
+    kp_sum sum = { .outer = { samples, kp_image_floats(s->in), kp_image_floats(s->out) },
+                   .middle = { rows, s->stride * in_row, out_row },
+                   .inner = { s->out.w, s->stride * s->in.c, C } };
     if (columns < KP_NR) {
         for (int b = 0; b < samples; b++)
             for (int y = 0; y < rows; y++)
@@ -77,7 +78,8 @@ static void sum_block(const work *w, int b0, int samples, int y0, int rows, int 
         sum.inner.b = KP_NR, sum.middle.b = s->out.w * KP_NR, sum.outer.b = rows * sum.middle.b;
     }
     for (int64_t t = w->tile_begin; t < w->tile_end; t++) {
-        int k = (int)(K * t / tiles), n = (int)(K * (t + 1) / tiles) - k, segment = s->kernel * s->in.c;
+        int k = (int)(K * t / tiles), n = (int)(K * (t + 1) / tiles) - k,
+            segment = s->kernel * s->in.c;
         const float *row[KP_MR];
         for (int r = 0; r < n; r++) row[r] = x + (k + r) / segment * in_row + (k + r) % segment;
         sum_tile(n, row, dy, &sum, w->dw + (int64_t)k * C + panel * KP_NR, C, columns);

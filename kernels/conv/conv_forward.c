@@ -1,9 +1,13 @@
-/* conv_forward.c: rows of the tile are output pixels, wherever they lie; columns are output channels.
- * A slice is a range of tiles of all samples' pixels; it packs the weights for itself. */
+/* conv_forward.c: rows of the tile are output pixels, wherever they lie; columns are output
+ * channels. A slice is a range of tiles of all samples' pixels; it packs the weights for itself. */
 #include "conv.h"
 #include "tile.h"
 
-enum { BLOCK = 16 }; /* tiles whose inputs stay in cache while the panels change */
+enum {
+    BLOCK = 16, /* tiles whose inputs stay in cache while the panels change */
+    AHEAD = 16, /* tiles whose inputs are being fetched */
+    CHUNK = 8,  /* steps of the sum for each line fetched */
+};
 
 static int64_t n_pixels(const kp_conv_forward_args *a) {
     return (int64_t)a->B * a->shape.out.h * a->shape.out.w;
@@ -18,7 +22,8 @@ static int n_slices(const void *args) {
 
 static size_t scratch_bytes(const void *args) {
     const kp_conv_forward_args *a = args;
-    return (size_t)kp_n_panels(a->shape.out.c) * (size_t)(depth(&a->shape) + 1) * KP_NR * sizeof(float);
+    return (size_t)kp_n_panels(a->shape.out.c) * (size_t)(depth(&a->shape) + 1) * KP_NR *
+           sizeof(float);
 }
 
 static void finish(float *restrict y, const float *restrict sum, int n, kp_activation activation) {
@@ -40,9 +45,12 @@ static void run(const void *args, int member, int slice, void *scratch) {
         kp_pack(packed + (int64_t)p * K * KP_NR, w + p * KP_NR, K, C, C - p * KP_NR);
         kp_pack(start + p * KP_NR, bias + p * KP_NR, 1, C, C - p * KP_NR);
     }
-    const kp_sum sum = { { 1, 0, 0 },
-                         { s->kernel, kp_image_row(s->in), (int64_t)segment * KP_NR },
-                         { segment, 1, KP_NR } };
+    const int chunk = segment % CHUNK ? segment : CHUNK;
+    kp_sum sum = { .outer = { s->kernel, kp_image_row(s->in), (int64_t)segment * KP_NR },
+                   .middle = { segment / chunk, chunk, chunk * KP_NR },
+                   .inner = { chunk, 1, KP_NR },
+                   .ahead_step = KP_LINE };
+    const int64_t x_floats = a->B * kp_image_floats(s->in);
 
     int64_t n = n_pixels(a), begin, end;
     const int tiles = kp_n_tiles(n), area = s->out.h * s->out.w;
@@ -52,9 +60,11 @@ static void run(const void *args, int member, int slice, void *scratch) {
         const float *from[BLOCK * KP_MR];
         float *to[BLOCK * KP_MR];
         for (int64_t i = first; i < n * t1 / tiles; i++) {
-            int b = (int)(i / area), oy = (int)(i % area) / s->out.w, ox = (int)(i % area) % s->out.w;
+            int b = (int)(i / area), oy = (int)(i % area) / s->out.w,
+                ox = (int)(i % area) % s->out.w;
             from[i - first] = x + b * kp_image_floats(s->in) +
-                              kp_image_at(s->in, oy * s->stride - s->pad_top, ox * s->stride - s->pad_left);
+                              kp_image_at(s->in, oy * s->stride - s->pad_top,
+                                          ox * s->stride - s->pad_left);
             to[i - first] = y + b * kp_image_floats(s->out) + kp_image_at(s->out, oy, ox);
         }
         for (int p = 0; p < panels; p++) {
@@ -63,7 +73,10 @@ static void run(const void *args, int member, int slice, void *scratch) {
                 int64_t i = n * t / tiles - first;
                 int rows = (int)(n * (t + 1) / tiles - first - i);
                 float c[KP_MR * KP_NR];
-                for (int r = 0; r < rows; r++) memcpy(c + r * KP_NR, start + p * KP_NR, KP_NR * sizeof *c);
+                int64_t ahead = x_floats * (t + AHEAD) / tiles + s->kernel * kp_image_row(s->in);
+                sum.ahead = p == 0 && ahead < x_floats ? x + ahead : NULL;
+                for (int r = 0; r < rows; r++)
+                    memcpy(c + r * KP_NR, start + p * KP_NR, KP_NR * sizeof *c);
                 kp_tile_dense(rows, from + i, packed + (int64_t)p * K * KP_NR, &sum, c, KP_NR, 0);
                 for (int r = 0; r < rows; r++)
                     finish(to[i + r] + p * KP_NR, c + r * KP_NR, columns, a->activation);

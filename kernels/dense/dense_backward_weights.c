@@ -1,5 +1,6 @@
 /* dense_backward_weights.c: rows of the tile are inputs, columns are outputs; the sum runs over the
- * samples, and dw is written once. A slice is a range of tiles of inputs; it packs dy for itself. */
+ * samples, and dw is written once. A slice is a range of tiles of inputs; it packs dy for itself.
+ */
 #include "dense.h"
 #include "tile.h"
 
@@ -13,8 +14,8 @@ static size_t scratch_bytes(const void *args) {
     return (size_t)kp_n_panels(a->out) * (size_t)a->B * KP_NR * sizeof(float);
 }
 
-static void sum_tile(int rows, const float *const *row, const float *packed, const kp_sum *sum, float *to,
-                     int out, int columns) {
+static void sum_tile(int rows, const float *const *row, const float *packed, const kp_sum *sum,
+                     float *to, int out, int columns) {
     if (columns >= KP_NR) {
         kp_tile(rows, row, packed, sum, to, out, 1);
         return;
@@ -27,13 +28,17 @@ static void sum_tile(int rows, const float *const *row, const float *packed, con
 
 static void run(const void *args, int member, int slice, void *scratch) {
     const kp_dense_backward_weights_args *a = args;
-    const float *x = a->x + (int64_t)member * a->B * a->in, *dy = a->dy + (int64_t)member * a->B * a->out;
+    const float *x = a->x + (int64_t)member * a->B * a->in,
+                *dy = a->dy + (int64_t)member * a->B * a->out;
     float *dw = a->dw + member * a->param_stride, *dbias = a->dbias + member * a->param_stride;
     const int panels = kp_n_panels(a->out), tiles = kp_n_tiles(a->in);
     float *packed = scratch;
     for (int p = 0; p < panels; p++)
-        kp_pack(packed + (int64_t)p * a->B * KP_NR, dy + p * KP_NR, a->B, a->out, a->out - p * KP_NR);
-    const kp_sum sum = { { 1, 0, 0 }, { 1, 0, 0 }, { a->B, a->in, KP_NR } };
+        kp_pack(packed + (int64_t)p * a->B * KP_NR, dy + p * KP_NR, a->B, a->out,
+                a->out - p * KP_NR);
+    const kp_sum sum = { .outer = { 1, 0, 0 },
+                         .middle = { 1, 0, 0 },
+                         .inner = { a->B, a->in, KP_NR } };
 
     int64_t begin, end;
     kp_slice_range(tiles, n_slices(a), slice, &begin, &end);
@@ -43,8 +48,8 @@ static void run(const void *args, int member, int slice, void *scratch) {
         const float *row[KP_MR];
         for (int r = 0; r < rows; r++) row[r] = x + i + r;
         for (int p = 0; p < panels; p++)
-            sum_tile(rows, row, packed + (int64_t)p * a->B * KP_NR, &sum, dw + i * a->out + p * KP_NR, a->out,
-                     a->out - p * KP_NR);
+            sum_tile(rows, row, packed + (int64_t)p * a->B * KP_NR, &sum,
+                     dw + i * a->out + p * KP_NR, a->out, a->out - p * KP_NR);
     }
     if (slice == 0) {
         static const float one = 1.0f;

@@ -45,8 +45,8 @@ void kp_reference_conv_backward_data(const void *args) {
                                 int sy = y + s.pad_top - ky, sx = x + s.pad_left - kx;
                                 if (sy < 0 || sx < 0 || sy % s.stride || sx % s.stride) continue;
                                 if (sy / s.stride >= s.out.h || sx / s.stride >= s.out.w) continue;
-                                const float *dy =
-                                    a->dy + pixel(s.out, a->B, p, b, sy / s.stride, sx / s.stride);
+                                const float *dy = a->dy + pixel(s.out, a->B, p, b, sy / s.stride,
+                                                                sx / s.stride);
                                 const float *w = a->w + p * a->param_stride +
                                                  ((ky * s.kernel + kx) * s.in.c + c) * s.out.c;
                                 for (int n = 0; n < s.out.c; n++) sum = fmaf(dy[n], w[n], sum);
@@ -61,7 +61,8 @@ void kp_reference_conv_backward_weights(const void *args) {
     const kp_conv_shape s = a->shape;
     for (int p = 0; p < a->P; p++)
         for (int n = 0; n < s.out.c; n++) {
-            float *dw = a->dw + p * a->param_stride + n, *dbias = a->dbias + p * a->param_stride + n;
+            float *dw = a->dw + p * a->param_stride + n,
+                  *dbias = a->dbias + p * a->param_stride + n;
             for (int ky = 0; ky < s.kernel; ky++)
                 for (int kx = 0; kx < s.kernel; kx++)
                     for (int c = 0; c < s.in.c; c++, dw += s.out.c) {
@@ -88,7 +89,8 @@ void kp_reference_dense_forward(const void *args) {
                 int64_t row = (int64_t)p * a->B + b;
                 float sum = a->bias[p * a->param_stride + n];
                 for (int i = 0; i < a->in; i++)
-                    sum = fmaf(a->x[row * a->in + i], a->w[p * a->param_stride + i * a->out + n], sum);
+                    sum = fmaf(a->x[row * a->in + i], a->w[p * a->param_stride + i * a->out + n],
+                               sum);
                 a->y[row * a->out + n] = activate(sum, a->activation);
             }
 }
@@ -101,7 +103,8 @@ void kp_reference_dense_backward_data(const void *args) {
                 int64_t row = (int64_t)p * a->B + b;
                 float sum = 0;
                 for (int n = 0; n < a->out; n++)
-                    sum = fmaf(a->dy[row * a->out + n], a->w[p * a->param_stride + i * a->out + n], sum);
+                    sum = fmaf(a->dy[row * a->out + n], a->w[p * a->param_stride + i * a->out + n],
+                               sum);
                 int dead = a->x_activation == KP_RELU && a->x[row * a->in + i] <= 0;
                 a->dx[row * a->in + i] = dead ? 0 : sum;
             }
