@@ -10,7 +10,7 @@ static int depth(const kp_conv_shape *s) { return s->kernel * s->kernel * s->in.
 
 static int n_slices(const void *args) {
     const kp_conv_backward_weights_args *a = args;
-    return kp_n_slices(a->P, kp_n_tiles(depth(&a->shape)));
+    return kp_n_slices(a->P, kp_divide_up(kp_n_tiles(depth(&a->shape)), 5));
 }
 
 /* How the pixels are cut: whole samples, or output rows of one. */
@@ -50,15 +50,37 @@ static void sum_tile(int rows, const float *const *row, const float *b, const kp
 }
 
 typedef struct {
+    const float *begin, *end;
+} range;
+
+typedef struct {
     const kp_conv_backward_weights_args *a;
     const float *x, *dy; /* the member's */
     float *dw, *dbias;   /* dbias: NULL where another slice makes it */
     float *packed;
     int64_t tile_begin, tile_end;
+    range next[2]; /* what the next block reads of x and dy, to be fetched ahead */
 } work;
 
+/* Cuts the rows into pieces, a line fetched ahead for each; ranges shrink as they are asked for. */
+static void cut_rows(kp_sum *sum) {
+    int n = sum->inner.n, chunk = n % 4 == 0 ? 4 : n % 5 == 0 ? 5 : n % 3 == 0 ? 3 : n;
+    sum->outer = sum->middle;
+    sum->middle = (kp_axis){ n / chunk, chunk * sum->inner.a, chunk * sum->inner.b };
+    sum->inner.n = chunk;
+    sum->ahead_step = KP_LINE;
+}
+
+static const float *next_lines(range *next, int64_t n_lines) {
+    range *r = next[0].begin < next[0].end ? &next[0] : &next[1];
+    const float *at = r->begin;
+    if (at >= r->end) return NULL;
+    r->begin += n_lines * KP_LINE;
+    return at;
+}
+
 /* Output rows y0 .. y0 + rows - 1 of samples b0 .. b0 + samples - 1, one panel. */
-static void sum_block(const work *w, int b0, int samples, int y0, int rows, int panel) {
+static void sum_block(work *w, int b0, int samples, int y0, int rows, int panel) {
     const kp_conv_shape *s = &w->a->shape;
     const int C = s->out.c, columns = C - panel * KP_NR, K = depth(s), tiles = kp_n_tiles(K);
     const int64_t in_row = kp_image_row(s->in), out_row = kp_image_row(s->out);
@@ -77,7 +99,16 @@ static void sum_block(const work *w, int b0, int samples, int y0, int rows, int 
         dy = w->packed;
         sum.inner.b = KP_NR, sum.middle.b = s->out.w * KP_NR, sum.outer.b = rows * sum.middle.b;
     }
+    if (samples == 1) {
+        cut_rows(&sum);
+        if (panel == 0) {
+            w->next[0] = (range){ x + rows * s->stride * in_row,
+                                  x + 2 * rows * s->stride * in_row };
+            w->next[1] = (range){ dy + rows * out_row, dy + 2 * rows * out_row };
+        }
+    }
     for (int64_t t = w->tile_begin; t < w->tile_end; t++) {
+        if (samples == 1) sum.ahead = next_lines(w->next, sum.outer.n * sum.middle.n);
         int k = (int)(K * t / tiles), n = (int)(K * (t + 1) / tiles) - k,
             segment = s->kernel * s->in.c;
         const float *row[KP_MR];
@@ -87,6 +118,7 @@ static void sum_block(const work *w, int b0, int samples, int y0, int rows, int 
     if (w->dbias) {
         static const float one = 1.0f;
         const float *row[1] = { &one };
+        sum.ahead = NULL;
         sum.outer.a = sum.middle.a = sum.inner.a = 0;
         sum_tile(1, row, dy, &sum, w->dbias + panel * KP_NR, C, columns);
     }
