@@ -2,8 +2,8 @@
  *
  * Weights are [kernel][kernel][in.c][out.c] ("HWIO"), member p at w + p * stride_p, bias likewise.
  * The padding is read from the input's border: pad_top <= in.top and so on. All sums run in the
- * order (ky, kx, c) or (sample, y, x), one fused multiply-add at a time: the bits are the same on
- * every vector width and for every number of threads. */
+ * order (ky, kx, c) or (sample, y, x), one fused multiply-add at a time, y from the bias, gradients
+ * from zero: the bits are the same on every vector width and for every number of threads. */
 #pragma once
 #include "image.h"
 

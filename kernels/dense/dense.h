@@ -1,8 +1,8 @@
 /* dense.h: y = activation(x W + b) for every member.
  *
  * Weights are input-major, [in][out], member p at w + p * param_stride, bias likewise. All sums run
- * in index order (inputs, outputs or samples), one fused multiply-add at a time: the bits are the
- * same on every vector width and for every number of threads. */
+ * in index order (inputs, outputs or samples), one fused multiply-add at a time, y from the bias,
+ * gradients from zero: the bits are the same on every vector width and for every number of threads. */
 #pragma once
 #include "image.h"
 
