@@ -38,9 +38,9 @@ kp_status kp_checkpoint_add(kp_checkpoint_writer *writer, const char *name, kp_d
 kp_status kp_checkpoint_share(kp_checkpoint_writer *writer, const char *subfolder, const char *name,
                               uint64_t n_bytes, uint64_t xxh64, kp_err *err);
 
-/* The checkpoint appears; the newest `keep` (at least 1) stay; files of the subfolders that none of
- * them needs are deleted. On failure older checkpoints are as they were, and nothing is left of this
- * one. */
+/* The checkpoint appears; of those up to its agent step the newest `keep` (at least 1) stay; files of
+ * the shared subfolders that none of them needs are deleted. On failure older checkpoints are as they
+ * were, and nothing is left of this one. */
 kp_status kp_checkpoint_commit(kp_checkpoint_writer *writer, int keep, kp_err *err);
 void kp_checkpoint_abandon(kp_checkpoint_writer *writer); /* instead of commit; NULL is fine */
 
