@@ -123,6 +123,14 @@ static json_t *time_now(void) {
 
 static json_t *text_or_null(const char *text) { return text && *text ? json_string(text) : json_null(); }
 
+/* A string from 2^63 on, where jansson's integers end. */
+static json_t *seed_value(uint64_t seed) {
+    char text[24];
+    if (seed <= INT64_MAX) return json_integer((json_int_t)seed);
+    snprintf(text, sizeof text, "%llu", (unsigned long long)seed);
+    return json_string(text);
+}
+
 static kp_status write_record(kp_rundir *dir, kp_err *err) {
     char *text = json_dumps(dir->record, JSON_INDENT(2));
     if (!text) return kp_fail(err, KP_STORAGE, "%s/run.json: out of host memory, or text that is no UTF-8", dir->path);
@@ -144,8 +152,7 @@ kp_status kp_rundir_start(kp_rundir *dir, const kp_run_info *info, kp_err *err) 
     for (int i = 0; i < info->n_libraries; i++)
         json_object_set_new(libraries, info->library[i][0], text_or_null(info->library[i][1]));
     json_object_set_new(r, "libraries", libraries);
-    for (int i = 0; i < info->n_seeds; i++) /* the bits; JSON's integers are signed here */
-        json_array_append_new(seeds, json_integer((json_int_t)info->seed[i]));
+    for (int i = 0; i < info->n_seeds; i++) json_array_append_new(seeds, seed_value(info->seed[i]));
     json_object_set_new(r, "seeds", seeds);
     json_t *started = json_object_get(old, "started");
     json_object_set_new(r, "started", started ? json_incref(started) : time_now());
