@@ -49,7 +49,7 @@ function(kp_add_test name)
         KP_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data" KP_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
         KP_BUILD_DIR="${PROJECT_BINARY_DIR}" KP_PROGRAM="$<TARGET_FILE:kappa>")
     target_compile_options(test_${name} PRIVATE -Wno-missing-prototypes -Wno-strict-prototypes)
-    add_test(NAME ${name} COMMAND test_${name} --always-succeed=0 -j1)
+    add_test(NAME ${name} COMMAND test_${name} -j1)
     if(NOT test_TIMEOUT)
         set(test_TIMEOUT 300)
     endif()
