@@ -228,12 +228,12 @@ static int take(ZSTD_DCtx *decompressor, ZSTD_inBuffer *in, void *bytes, size_t 
     return 1;
 }
 
-static kp_status read_segment(kp_ring_file *f, const kp_ring_segment *s, uint8_t *spare, kp_err *err) {
+/* Slots that were overwritten since are read like others: the live one in their place comes later. */
+static kp_status read_segment(kp_ring_file *f, const kp_ring_segment *s, kp_err *err) {
     kp_ring *r = f->ring;
     char path[KP_PATH];
     uint8_t *bytes = NULL;
     size_t n = 0;
-    int64_t oldest = kp_ring_oldest(r, &r->lane[s->lane]);
 
     kp_status st = kp_path_join(path, f->folder, s->name, err);
     if (!st) st = kp_file_read(path, &bytes, &n, err);
@@ -250,13 +250,10 @@ static kp_status read_segment(kp_ring_file *f, const kp_ring_segment *s, uint8_t
     int whole = take(f->decompressor, &in, &head, sizeof head) && !memcmp(head.magic, magic, sizeof magic) &&
                 head.lane == s->lane && head.from == s->from && head.to == s->to &&
                 head.frame_bytes == r->o.frame_bytes;
-    for (int64_t j = s->from; whole && j < s->to; j++) { /* overwritten slots are read past */
-        void *slot = j < oldest ? (void *)spare : (void *)kp_ring_slot_at(r, s->lane, j);
-        whole = take(f->decompressor, &in, slot, sizeof(kp_ring_slot));
-    }
     for (int64_t j = s->from; whole && j < s->to; j++)
-        whole = take(f->decompressor, &in, j < oldest ? spare : kp_ring_frame_at(r, s->lane, j),
-                     (size_t)r->o.frame_bytes);
+        whole = take(f->decompressor, &in, kp_ring_slot_at(r, s->lane, j), sizeof(kp_ring_slot));
+    for (int64_t j = s->from; whole && j < s->to; j++)
+        whole = take(f->decompressor, &in, kp_ring_frame_at(r, s->lane, j), (size_t)r->o.frame_bytes);
     if (!whole) st = kp_fail(err, KP_STORAGE, "%s: is no segment of this replay", path);
 out:
     free(bytes);
@@ -309,19 +306,14 @@ static kp_status read_index(kp_ring_file *f, const uint8_t *index, size_t n, kp_
 
 kp_status kp_ring_file_load(kp_ring_file *f, const uint8_t *index, size_t n, kp_err *err) {
     kp_ring *r = f->ring;
-    size_t spare_bytes = sizeof(kp_ring_slot) + (size_t)r->o.frame_bytes;
-    uint8_t *spare = malloc(spare_bytes);
-    if (!spare) return kp_fail(err, KP_STORAGE, "%s: out of host memory", f->folder);
     madvise(r->slots, r->slots_bytes, MADV_DONTNEED); /* all zero again */
     kp_status st = read_index(f, index, n, err);
-    for (int i = 0; !st && i < f->n; i++) st = read_segment(f, &f->segment[i], spare, err);
+    for (int i = 0; !st && i < f->n; i++) st = read_segment(f, &f->segment[i], err);
     for (int lane = 0; !st && lane < r->o.P * r->o.E; lane++) {
         int64_t head = r->lane[lane].head, oldest = kp_ring_oldest(r, &r->lane[lane]);
         for (int64_t j = oldest; j < head; j++) kp_ring_slot_at(r, lane, j)->whole = 0;
         for (int64_t j = oldest; j < head; j++)
             if (kp_ring_slot_at(r, lane, j)->acted) kp_ring_settle(r, lane, j);
     }
-    if (!st) st = make_index(f, err);
-    free(spare);
-    return st;
+    return st ? st : make_index(f, err);
 }

@@ -182,13 +182,16 @@ Test(ring, sampling_is_uniform) {
     play_lane *lanes = calloc(3, sizeof *lanes);
     for (int i = 0; i < 3; i++)
         for (int t = 0; t < 20 + 40 * i; t++) play(ring, &lanes[i], i);
-    int n = (int)kp_ring_size(ring, 0), draws = 0, n_hit = 0;
+    int n = (int)kp_ring_size(ring, 0), draws = 0, n_hit = 0, n_twice = 0;
     int *hits = calloc((size_t)(3 * slots), sizeof *hits);
     for (int u = 0; u < 400 * n / MOST_B; u++) {
         minibatch m;
         kp_ring_batch batch = of(&m);
         cr_assert_eq(kp_ring_sample(ring, 0, 77, (uint64_t)u, MOST_B, &batch, NULL), KP_OK);
-        for (int b = 0; b < MOST_B; b++) hits[batch.s[b * 4 + 3]]++, draws++;
+        for (int b = 0; b < MOST_B; b++) {
+            hits[batch.s[b * 4 + 3]]++, draws++;
+            n_twice += b > 0 && batch.s[b * 4 + 3] == batch.s[b * 4 - 1];
+        }
     }
     double chi2 = 0, mean = (double)draws / n, df = n - 1;
     for (int i = 0; i < 3 * slots; i++) n_hit += hits[i] > 0, chi2 += hits[i] ? pow(hits[i] - mean, 2) / mean : 0;
@@ -196,6 +199,7 @@ Test(ring, sampling_is_uniform) {
     double least = df * pow(1 - 2 / (9 * df) - 3.09 * sqrt(2 / (9 * df)), 3);
     cr_expect_eq(n_hit, n, "%d of %d transitions were drawn", n_hit, n);
     cr_expect(chi2 < limit && chi2 > least, "chi-square %.1f, expected %.1f to %.1f", chi2, least, limit);
+    cr_expect(n_twice < 2 * mean, "%d draws repeat the one before, expected about %.0f", n_twice, mean);
     free(hits);
     free(lanes);
     kp_ring_close(ring);

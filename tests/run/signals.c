@@ -35,16 +35,19 @@ Test(signals, ask_or_end) {
 }
 
 Test(signals, a_read_goes_on_after_a_signal) {
-    int ends[2];
-    cr_assert(!pipe(ends));
+    int up[2], down[2], status;
+    char byte = 0;
+    cr_assert(!pipe(up) && !pipe(down));
     pid_t child = fork();
     if (child == 0) {
-        char byte = 0;
-        if (kp_signals_install(NULL) || write(ends[1], "r", 1) != 1) _exit(100);
-        raise(SIGUSR1);
-        _exit(read(ends[0], &byte, 1) == 1 && byte == 'r' && kp_stop_requested() ? 0 : 101);
+        if (kp_signals_install(NULL) || write(up[1], "r", 1) != 1) _exit(100);
+        _exit(read(down[0], &byte, 1) == 1 && byte == 'd' && kp_stop_requested() ? 0 : 101);
     }
-    int status;
+    cr_assert(read(up[0], &byte, 1) == 1);
+    usleep(50000); /* most likely it reads by now */
+    cr_assert(!kill(child, SIGUSR1));
+    usleep(50000);
+    cr_assert(write(down[1], "d", 1) == 1);
     waitpid(child, &status, 0);
     cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }

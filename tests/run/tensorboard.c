@@ -56,9 +56,9 @@ Test(tensorboard, resumed_goes_on_after_the_checkpoint) {
     cr_assert_eq(kp_tensorboard_flush(board, &err), KP_OK);
     kp_tensorboard_close(board);
     cr_assert_eq(kp_tensorboard_open(&board, path, at, &err), KP_OK, "%s", err.text);
-    cr_assert_eq(kp_tensorboard_scalar(board, "a", 3, 3, &err), KP_OK);
+    cr_assert_eq(kp_tensorboard_scalar(board, "a", 200, 3, &err), KP_OK);
     cr_assert_eq(kp_tensorboard_flush(board, &err), KP_OK);
     kp_tensorboard_close(board);
     decode(text);
-    cr_expect_str_eq(text, "1 a 1\n3 a 3\n");
+    cr_expect_str_eq(text, "1 a 1\n200 a 3\n");
 }
