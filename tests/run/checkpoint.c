@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -206,6 +207,34 @@ Test(checkpoint, an_interrupted_save_is_invisible_and_cleared_away) {
     cr_assert_eq(kp_folder_make(path, NULL), KP_OK);
     saved(300, 2);
     expect_holds(".", "0000000100 0000000300 replay");
+}
+
+/* A process saves without end and is killed; what it leaves is whole, and never older than before. */
+Test(checkpoint, killed_at_any_moment_a_whole_one_is_left) {
+    int64_t seen = 0;
+    for (int round = 0; round < 40; round++) {
+        pid_t child = fork();
+        if (child == 0)
+            for (int64_t step = seen + 1;; step++)
+                if (save(step, 2, NULL)) _exit(1);
+        usleep(1000 + 977 * (useconds_t)round); /* a save takes a millisecond or some */
+        kill(child, SIGKILL);
+        int status;
+        waitpid(child, &status, 0);
+        cr_assert(WIFSIGNALED(status), "saving failed");
+        kp_checkpoint *c = NULL;
+        kp_err err = { "" };
+        char warning[512];
+        cr_assert_eq(kp_checkpoint_open(&c, folder, warning, &err), KP_OK, "%s", err.text);
+        cr_assert_str_empty(warning, "%s", warning);
+        cr_assert(c || seen == 0);
+        int64_t step = c ? kp_checkpoint_step(c) : 0;
+        cr_assert(step >= seen, "%lld after %lld", (long long)step, (long long)seen);
+        kp_checkpoint_close(c);
+        seen = step;
+    }
+    cr_assert(seen > 10, "%lld saves in all", (long long)seen);
+    expect_loads(seen, NULL);
 }
 
 Test(checkpoint, arrays_of_another_shape_type_or_name_are_refused) {
