@@ -43,7 +43,13 @@ endfunction()
 function(kp_add_test name)
     cmake_parse_arguments(test "" "TIMEOUT" "SOURCES;LABELS;USES" ${ARGN})
     add_executable(test_${name} ${test_SOURCES})
-    target_link_libraries(test_${name} PRIVATE kp_flags kappa_static PkgConfig::CRITERION ${test_USES})
+    if(KAPPA_SANITIZE MATCHES "thread") # under which Criterion cannot start
+        target_sources(test_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/tsan/main.c)
+        target_include_directories(test_${name} BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/tsan)
+    else()
+        target_link_libraries(test_${name} PRIVATE PkgConfig::CRITERION)
+    endif()
+    target_link_libraries(test_${name} PRIVATE kp_flags kappa_static ${test_USES})
     target_include_directories(test_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
     target_compile_definitions(test_${name} PRIVATE
         KP_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data" KP_SOURCE_DIR="${PROJECT_SOURCE_DIR}"

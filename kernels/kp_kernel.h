@@ -63,7 +63,7 @@ typedef struct kp_op {
 #define KP_ISA_SUFFIX generic
 #endif
 
-#ifdef KAPPA_HAVE_CUDA
+#ifdef KAPPA_CUDA_KERNELS
 #define KP_CUDA_FN(function) (function)
 #else
 #define KP_CUDA_FN(function) NULL

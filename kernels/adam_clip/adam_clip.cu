@@ -1,0 +1,28 @@
+/* adam_clip.cu: grid (n_chunks, P); a block owns one chunk, a thread one float4 of each buffer. */
+#include "adam_clip.h"
+#include "clip_cuda.h"
+
+static __global__ void __launch_bounds__(KP_CLIP_THREADS) update(kp_adam_clip_args a) {
+    size_t member = blockIdx.y, chunk = member * gridDim.x + blockIdx.x;
+    size_t i = chunk * KP_CLIP_THREADS + threadIdx.x;
+    float4 *theta = (float4 *)a.theta, *m = (float4 *)a.m, *v = (float4 *)a.v;
+    float4 x = theta[i], mi = m[i], vi = v[i], g = ((const float4 *)a.grad)[i];
+    kp_adam_hyper h = a.hyper[member];
+    float bound = a.bound[member * a.n_tensors + a.tensor[blockIdx.x]];
+    float scale = a.grad_scale ? a.grad_scale[member] : 1.0f;
+    uint32_t counts = 0;
+    x.x = kp_clip_tallied(kp_adam1(x.x, g.x * scale, &mi.x, &vi.x, h), bound, &counts);
+    x.y = kp_clip_tallied(kp_adam1(x.y, g.y * scale, &mi.y, &vi.y, h), bound, &counts);
+    x.z = kp_clip_tallied(kp_adam1(x.z, g.z * scale, &mi.z, &vi.z, h), bound, &counts);
+    x.w = kp_clip_tallied(kp_adam1(x.w, g.w * scale, &mi.w, &vi.w, h), bound, &counts);
+    theta[i] = x;
+    m[i] = mi;
+    v[i] = vi;
+    kp_tally_chunk(counts, bound, &a.tally[chunk]);
+}
+
+kp_status kp_adam_clip_cuda(const void *args, kp_stream stream, kp_err *err) {
+    const kp_adam_clip_args *a = (const kp_adam_clip_args *)args;
+    return kp_check_cuda(kp_launch(dim3(a->n_chunks, a->P), dim3(KP_CLIP_THREADS), stream, update, *a),
+                         "adam_clip", err);
+}

@@ -1,0 +1,75 @@
+/* hostcuda.h: as much of CUDA C++ as Kappa's kernels use, for g++. Included by kernels/kp_cuda.h
+ * under KP_HOSTCUDA; a .cu file compiled with it runs on the CPU, without a GPU and without the
+ * toolkit, under the sanitizers too.
+ *
+ * The threads of a block are fibers of one OS thread, which change at barriers and warp operations
+ * only; blocks run one after another. hostcuda_order() chooses in which order, so that a missing
+ * barrier shows in results. Under TSan every CUDA thread is a thread of its own, ordered by
+ * barriers and by nothing else: whatever two of them, of one block or two, do without one is
+ * reported, whether or not the order at hand does harm.
+ *
+ * What the device would leave hanging or undefined ends the process, exit 97, with a line on stderr:
+ * barriers that some threads miss, lanes of a warp in different operations, impossible launches.
+ * Shared memory starts as NaN and, under ASan, ends where it ends.
+ *
+ * Not shown here: speed, and whether nvcc rounds as g++ does (-fmad=false; test cuda_static). */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Of blocks, and of threads within them: 0 forward, 1 backward, else shuffled by this seed. */
+void hostcuda_order(unsigned order);
+
+#ifdef __cplusplus
+}
+
+struct uint3 { unsigned x, y, z; };
+struct dim3 {
+    unsigned x, y, z;
+    dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+struct alignas(16) float4 { float x, y, z, w; };
+
+typedef struct CUstream_st *cudaStream_t;
+enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidConfiguration = 9 };
+const char *cudaGetErrorString(cudaError_t code);
+
+#define __global__
+#define __device__
+#define __forceinline__ inline __attribute__((always_inline))
+#define __launch_bounds__(...)
+
+struct hostcuda_place { uint3 thread, block; dim3 block_dim, grid_dim; };
+extern hostcuda_place hostcuda_now;
+#define threadIdx (hostcuda_now.thread)
+#define blockIdx (hostcuda_now.block)
+#define blockDim (hostcuda_now.block_dim)
+#define gridDim (hostcuda_now.grid_dim)
+
+void hostcuda_syncthreads(const char *file, int line);
+#define __syncthreads() hostcuda_syncthreads(__FILE__, __LINE__)
+
+uint32_t hostcuda_reduce_add(uint32_t mask, uint32_t value, const char *file, int line);
+#define __reduce_add_sync(mask, value) hostcuda_reduce_add(mask, value, __FILE__, __LINE__)
+
+/* The block's memory for this declaration. */
+void *hostcuda_shared(const void *key, size_t bytes);
+#define KP_SHARED(type, name, n)                                                                   \
+    static const char name##_key = 0;                                                              \
+    type *const name = (type *)hostcuda_shared(&name##_key, sizeof(type) * (n))
+
+/* body(context) on every thread; has run on return. */
+cudaError_t hostcuda_launch(dim3 grid, dim3 block, void (*body)(void *context), void *context);
+
+template <class... Parameters, class... Arguments>
+static inline cudaError_t kp_launch(dim3 grid, dim3 block, cudaStream_t,
+                                    void (*kernel)(Parameters...), Arguments... arguments) {
+    auto call = [&] { kernel(static_cast<Parameters>(arguments)...); };
+    return hostcuda_launch(
+        grid, block, [](void *context) { (*static_cast<decltype(call) *>(context))(); }, &call);
+}
+#endif
