@@ -90,7 +90,7 @@ out:
 static void append(char *label, const char *format, const char *a, const char *b) {
     size_t n = strlen(label), size = sizeof *((kp_report *)0)->label;
     if (n && n + 2 < size) n += (size_t)snprintf(label + n, size - n, ", ");
-    if (n < size) snprintf(label + n, size - n, format, a, b);
+    if (n < size && snprintf(label + n, size - n, format, a, b) < 0) label[n] = 0; /* may be cut */
 }
 
 static const kp_config *config_of(const kp_report *r, int method) {
