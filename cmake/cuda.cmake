@@ -1,4 +1,37 @@
-# cuda.cmake: whether the CUDA backend is built. The kernels are compiled by nvcc, never executed here.
+# cuda.cmake: whether the CUDA kernels are built. They compile, link and are tested without a GPU
+# (tests/hostcuda). The backend that runs them on one is not part of this version: KAPPA_HAVE_CUDA
+# stays unset, and device=cuda says so.
 
-set(KAPPA_HAVE_CUDA OFF)
 set(KAPPA_CUDA_ARCHS "80-real;90-real;100" CACHE STRING "GPU architectures to compile for")
+set(KAPPA_CUDA_KERNELS OFF)
+
+if(KAPPA_CUDA)
+    find_program(KAPPA_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES bin)
+    if(KAPPA_NVCC)
+        set(CMAKE_CUDA_COMPILER ${KAPPA_NVCC})
+        set(CMAKE_CUDA_ARCHITECTURES ${KAPPA_CUDA_ARCHS})
+        enable_language(CUDA)
+        find_package(CUDAToolkit REQUIRED)
+        set(KAPPA_CUDA_KERNELS ON)
+    elseif(NOT KAPPA_CUDA STREQUAL "AUTO")
+        message(FATAL_ERROR "KAPPA_CUDA=${KAPPA_CUDA}, but there is no nvcc on PATH, in CUDA_HOME or in "
+                            "/usr/local/cuda. Install the CUDA Toolkit, or configure with KAPPA_CUDA=OFF.")
+    endif()
+endif()
+message(STATUS "CUDA kernels: ${KAPPA_CUDA_KERNELS}")
+
+# kp_add_cuda_kernels(FILES ...): .cu files as objects of libkappa; nothing where they are not built.
+# -fmad=false, IEEE division and roots: one rounding sequence with the CPU (flags.cmake).
+function(kp_add_cuda_kernels)
+    if(NOT KAPPA_CUDA_KERNELS)
+        return()
+    endif()
+    add_library(kp_cuda_kernels OBJECT ${ARGN})
+    target_compile_features(kp_cuda_kernels PRIVATE cuda_std_17)
+    target_compile_options(kp_cuda_kernels PRIVATE -fmad=false -prec-div=true -prec-sqrt=true
+        -Werror all-warnings -Xcompiler -Wall,-Wextra,-Werror,-ffp-contract=off,-fvisibility=hidden)
+    target_include_directories(kp_cuda_kernels PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/kernels)
+    set_property(GLOBAL APPEND PROPERTY KAPPA_ROOMS kp_cuda_kernels)
+    set_property(GLOBAL APPEND PROPERTY KAPPA_USES CUDA::cudart_static)
+    target_compile_definitions(kp_flags INTERFACE KAPPA_CUDA_KERNELS)
+endfunction()

@@ -7,6 +7,7 @@
     X(copy)                                                                                       \
     X(gather_stack)                                                                               \
     X(td_loss)                                                                                    \
+    X(td_stats)                                                                                   \
     X(conv_forward)                                                                               \
     X(conv_backward_data)                                                                         \
     X(conv_backward_weights)                                                                      \

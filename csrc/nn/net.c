@@ -198,7 +198,7 @@ static kp_status build_layout(kp_net *net, kp_err *err) {
     kp_layout *lay = &net->layout;
     int L = net->spec.n_layers;
     lay->n_tensors = 2 * L;
-    lay->tensor = calloc((size_t)lay->n_tensors, sizeof *lay->tensor);
+    lay->tensor = calloc(2 * (size_t)KP_MAX_LAYERS, sizeof *lay->tensor);
     if (!lay->tensor) return kp_fail(err, KP_BAD_CONFIG, "net: out of host memory");
     for (int i = 0; i < L; i++) {
         const kp_layer_spec *l = &net->spec.layer[i];
@@ -271,6 +271,8 @@ double kp_net_flops(const kp_net *net) {
     for (int i = 0; i < net->spec.n_layers; i++) sum += net->layer[i].flops;
     return sum;
 }
+
+double kp_net_layer_flops(const kp_net *net, int layer) { return net->layer[layer].flops; }
 
 void kp_net_close(kp_net *net) {
     if (!net) return;

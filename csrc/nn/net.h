@@ -50,6 +50,7 @@ const kp_layout *kp_net_layout(const kp_net *net); /* borrowed */
 kp_image kp_net_input(const kp_net *net);          /* border included */
 int kp_net_n_outputs(const kp_net *net);           /* floats of one sample's output */
 double kp_net_flops(const kp_net *net);            /* multiplies and adds of one sample's forward */
+double kp_net_layer_flops(const kp_net *net, int layer);
 void kp_net_close(kp_net *net);
 
 /* Buffers for P members and B samples each; with_gradients 0: forward only. Borrows net and backend. */

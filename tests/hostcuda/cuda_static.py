@@ -1,0 +1,78 @@
+"""What nvcc makes of the fused updates, for each architecture: registers, spills, the width of
+memory accesses, the clip. Reads ptxas' report, PTX, and SASS where cuobjdump is installed.
+
+    cuda_static.py NVCC SOURCE_DIR WORK_DIR        exit 0, or 1 with a line for each broken limit
+"""
+import collections
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+ARCHITECTURES = ["80", "90", "100"]
+
+# Kernels of a file, in order: registers, float4 loads and stores a thread. 48 registers let five
+# blocks of 256 threads share a multiprocessor's 65,536; 40 let six.
+LIMITS = {
+    "adam_clip": [(48, 4, 3)],
+    "sgd_clip": [(32, 3, 2)],
+    "rmsprop_clip": [(40, 3, 2), (40, 4, 3)],  # plain, centered
+}
+HYPER_LOADS = 2  # at most, of float4 width: the hyperparameters are aligned to it
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout + done.stderr
+
+
+def main(nvcc, source, work):
+    cuobjdump = shutil.which("cuobjdump") or shutil.which("cuobjdump", path=os.path.dirname(nvcc))
+    broken = []
+
+    def check(ok, where, what):
+        if not ok:
+            broken.append(f"{where}: {what}")
+
+    for name, kernels in LIMITS.items():
+        cu = f"{source}/kernels/{name}/{name}.cu"
+        for arch in ARCHITECTURES:
+            flags = [f"-arch=sm_{arch}", "-O3", "-fmad=false", f"-I{source}/include", f"-I{source}/kernels", cu]
+            cubin, ptx = f"{work}/{name}_{arch}.cubin", f"{work}/{name}_{arch}.ptx"
+            report = run(nvcc, *flags, "-Xptxas", "-v", "-cubin", "-o", cubin)
+            run(nvcc, *flags, "-ptx", "-o", ptx)
+            registers = [int(r) for r in re.findall(r"Used (\d+) registers", report)]
+            spills = re.findall(r"(\d+) bytes spill (?:stores|loads)", report)
+            with open(ptx) as f:
+                entries = f.read().split(".entry ")[1:]
+            where = f"{name} sm_{arch}"
+            check(len(registers) == len(entries) == len(kernels), where, f"{len(registers)} kernels")
+            check(spills and not any(map(int, spills)), where, f"spills, bytes: {spills}")
+            print(f"{where}: registers {registers}, spills {sum(map(int, spills))}")
+            for (most, loads, stores), used, entry in zip(kernels, registers, entries):
+                n = collections.Counter(re.findall(r"\b(?:ld|st)\.global(?:\.nc)?(?:\.v4)?(?=\.)", entry))
+                wide_loads = n["ld.global.v4"] + n["ld.global.nc.v4"]
+                check(used <= most, where, f"{used} registers, at most {most}")
+                check(loads <= wide_loads <= loads + HYPER_LOADS, where, f"{wide_loads} float4 loads, {loads} buffers are read")
+                check(n["st.global.v4"] == stores, where, f"{n['st.global.v4']} float4 stores, {stores} buffers are written")
+                check(not re.search(r"\b(?:min|max)\.(?:ftz\.)?f32", entry), where, "the clip uses min or max, which lose a NaN")
+                check(not re.search(r"\.approx|\.ftz", entry), where, "approximate arithmetic")
+            if cuobjdump:
+                sass = collections.Counter(re.findall(r"\b(LDG|STG|LDL|STL|FMNMX)\b(\S*)", run(cuobjdump, "-sass", cubin)))
+                wide = {op: sum(k for (o, rest), k in sass.items() if o == op and "128" in rest) for op in ("LDG", "STG")}
+                check(wide["STG"] == sum(k[2] for k in kernels), where, f"{wide['STG']} STG.128")
+                check(wide["LDG"] >= sum(k[1] for k in kernels), where, f"{wide['LDG']} LDG.128")
+                for op in ("LDL", "STL", "FMNMX"):
+                    check(not sum(k for (o, _), k in sass.items() if o == op), where, f"{op} in the code")
+                print(f"{where}: SASS {wide['LDG']} LDG.128, {wide['STG']} STG.128")
+    if not cuobjdump:
+        print("no cuobjdump: SASS not read, PTX and ptxas' report only")
+    print("\n".join(broken))
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:4]))
