@@ -1,0 +1,131 @@
+/* progress.c: at most four redraws a second on a terminal, a line every ten seconds elsewhere. */
+#include "progress.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAX_ROWS = 16 };
+static const double REDRAW_S = 0.25, LINE_S = 10.0;
+
+static double now_s(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void kp_show_init(kp_show *s, const char *const *name, int P) {
+    *s = (kp_show){ .name = name, .P = P, .is_terminal = isatty(STDERR_FILENO), .first_step = -1,
+                    .started_s = now_s() };
+    s->shown_s = s->started_s;
+}
+
+/* 12345 -> 12.3k */
+static const char *brief(char text[16], double x) {
+    if (x < 10e3) snprintf(text, 16, "%.0f", x);
+    else if (x < 1e6) snprintf(text, 16, "%.1fk", x * 1e-3);
+    else snprintf(text, 16, "%.2fM", x * 1e-6);
+    return text;
+}
+
+static const char *value(char text[24], double x, const char *format, double scale) {
+    if (isnan(x)) return "-";
+    snprintf(text, 24, format, x * scale);
+    return text;
+}
+
+static const char *duration(char text[24], double s) {
+    if (!isfinite(s) || s < 0) return "?";
+    unsigned t = s < 1e9 ? (unsigned)(s + 0.5) : 1000000000u;
+    if (t < 3600) snprintf(text, 24, "%u:%02u", t / 60, t % 60);
+    else snprintf(text, 24, "%u:%02u:%02u", t / 3600, t / 60 % 60, t % 60);
+    return text;
+}
+
+static double mean_of(const kp_progress *n, size_t offset) {
+    double sum = 0;
+    int count = 0;
+    for (int p = 0; p < n->P; p++) {
+        double x;
+        memcpy(&x, (const char *)&n->member[p] + offset, sizeof x);
+        if (!isnan(x)) sum += x, count++;
+    }
+    return count ? sum / count : NAN;
+}
+
+static void update_rates(kp_show *s, const kp_progress *n, double t) {
+    double dt = t - s->shown_s;
+    if (s->first_step < 0) s->first_step = n->agent_step, s->first_updates = n->updates;
+    else if (dt > 0) {
+        double steps = (double)(n->agent_step - s->shown_step) * n->P / dt;
+        double updates = (double)(n->updates - s->shown_updates) * n->P / dt;
+        double keep = s->is_terminal ? 0.8 : 0.0;
+        int fresh = s->rate_steps == 0 || s->phase != n->phase;
+        s->rate_steps = fresh ? steps : keep * s->rate_steps + (1 - keep) * steps;
+        s->rate_updates = fresh ? updates : keep * s->rate_updates + (1 - keep) * updates;
+    }
+    s->phase = n->phase;
+    s->shown_step = n->agent_step, s->shown_updates = n->updates, s->shown_s = t;
+}
+
+static void summary(const kp_show *s, const kp_progress *n, char *text, size_t size) {
+    char a[16], b[16], c[16], d[24], e[24], f[24], g[24];
+    double left = (double)(n->agent_steps - n->agent_step) * n->P / s->rate_steps;
+    int at = snprintf(text, size, "%-8s %s/%s steps  %s updates  %.0f steps/s  %.1f updates/s", n->phase,
+                      brief(a, (double)n->agent_step), brief(b, (double)n->agent_steps),
+                      brief(c, (double)n->updates), s->rate_steps, s->rate_updates);
+    if (!strcmp(n->phase, "evaluate"))
+        at += snprintf(text + at, size - (size_t)at, "  game step %lld", (long long)n->eval_step);
+    snprintf(text + at, size - (size_t)at, "  return %s  eval %s  clipped %s%%  left %s",
+             value(d, mean_of(n, offsetof(kp_member_progress, return_mean)), "%.1f", 1),
+             value(e, mean_of(n, offsetof(kp_member_progress, eval_return)), "%.1f", 1),
+             value(f, mean_of(n, offsetof(kp_member_progress, share_clipped)), "%.2f", 100), duration(g, left));
+}
+
+static void erase(kp_show *s) {
+    if (s->n_lines > 0) fprintf(stderr, "\r\033[%dA\033[J", s->n_lines);
+    s->n_lines = 0;
+}
+
+static void draw(kp_show *s, const kp_progress *n) {
+    char line[256];
+    erase(s);
+    if (n->P > 1) {
+        int rows = n->P < MAX_ROWS ? n->P : MAX_ROWS;
+        fprintf(stderr, "  %-34s %9s %9s %9s %9s\n", "run", "return", "eval", "|weights|", "clipped");
+        for (int p = 0; p < rows; p++) {
+            const kp_member_progress *m = &n->member[p];
+            char a[24], b[24], c[24], d[24];
+            fprintf(stderr, "  %-34.34s %9s %9s %9s %8s%%%s\n", s->name[p], value(a, m->return_mean, "%.1f", 1),
+                    value(b, m->eval_return, "%.1f", 1), value(c, m->weight_l2, "%.2f", 1),
+                    value(d, m->share_clipped, "%.2f", 100), m->stopped_at >= 0 ? "  stopped: non-finite" : "");
+        }
+        s->n_lines = rows + 1;
+        if (n->P > rows) fprintf(stderr, "  ... and %d more\n", n->P - rows), s->n_lines++;
+    }
+    summary(s, n, line, sizeof line);
+    fprintf(stderr, "%s\n", line);
+    s->n_lines++;
+    fflush(stderr);
+}
+
+void kp_show_tell(void *context, const kp_progress *n) {
+    kp_show *s = context;
+    double t = now_s();
+    if (s->first_step >= 0 && t - s->shown_s < (s->is_terminal ? REDRAW_S : LINE_S)) return;
+    int first = s->first_step < 0;
+    update_rates(s, n, t);
+    if (first) return;
+    if (s->is_terminal) {
+        draw(s, n);
+    } else {
+        char line[256];
+        summary(s, n, line, sizeof line);
+        fprintf(stderr, "%s\n", line);
+    }
+}
+
+void kp_show_end(kp_show *s) { s->n_lines = 0; }
