@@ -8,6 +8,8 @@
     X(gather_stack)                                                                               \
     X(td_loss)                                                                                    \
     X(td_stats)                                                                                   \
+    X(softmax_xent)                                                                               \
+    X(squared_error)                                                                              \
     X(conv_forward)                                                                               \
     X(conv_backward_data)                                                                         \
     X(conv_backward_weights)                                                                      \

@@ -1,10 +1,12 @@
-/* ops_cases.c: hand-computed cases of the TD loss, the gradient norm and the stacks. */
+/* ops_cases.c: hand-computed cases of the losses, the gradient norm and the stacks. */
 #include <criterion/criterion.h>
 
 #include "backend/cpu/cpu_features.h"
 #include "gather_stack/gather_stack.h"
 #include "grad_norm/grad_norm.h"
 #include "ops.h"
+#include "softmax_xent/softmax_xent.h"
+#include "squared_error/squared_error.h"
 #include "td_loss/td_loss.h"
 
 static void run(int op, const void *args) {
@@ -121,6 +123,66 @@ Test(td_loss, a_NaN_reaches_the_gradient) {
                                                .loss = &loss });
         cr_expect(isnan(dq[0]) && isnan(td) && isnan(loss));
     }
+}
+
+/* Two classes, one sample; every gradient is exact in binary. */
+static const struct {
+    const char *name;
+    float z[2];
+    int32_t label;
+    float loss, dz[2];
+} xent_cases[] = {
+    { "no preference is one bit", { 3, 3 }, 0, 0x1.62e43p-1f, { -0.5f, 0.5f } },
+    { "certain and right is free", { 200, -200 }, 0, 0, { 0, 0 } },
+    { "certain and wrong costs the distance", { 200, -200 }, 1, 400, { 1, -1 } },
+    { "huge logits do not overflow", { 3e38f, 0 }, 0, 0, { 0, 0 } },
+    { "a NaN reaches all", { 0, NAN }, 0, NAN, { NAN, NAN } },
+    { "so does an infinite logit", { INFINITY, 0 }, 0, NAN, { NAN, NAN } },
+};
+
+static int same(float x, float y) { return isnan(y) ? isnan(x) : x == y; }
+
+Test(softmax_xent, by_hand) {
+    for (size_t i = 0; i < KP_COUNT(xent_cases); i++) {
+        float dz[2] = { 7, 7 }, loss = 7;
+        run(KP_OP_softmax_xent, &(kp_softmax_xent_args){ .P = 1,
+                                                         .B = 1,
+                                                         .n_classes = 2,
+                                                         .z = xent_cases[i].z,
+                                                         .label = &xent_cases[i].label,
+                                                         .dz = dz,
+                                                         .loss = &loss });
+        cr_expect(same(loss, xent_cases[i].loss), "%s: loss %.9g", xent_cases[i].name,
+                  (double)loss);
+        cr_expect(same(dz[0], xent_cases[i].dz[0]) && same(dz[1], xent_cases[i].dz[1]),
+                  "%s: gradient %.9g %.9g", xent_cases[i].name, (double)dz[0], (double)dz[1]);
+    }
+}
+
+Test(softmax_xent, exponential_is_right_to_two_units_in_the_last_place) {
+    double worst = 0;
+    for (float x = 0; x >= -87; x -= 1.0f / 4096) {
+        double want = exp((double)x), got = (double)kp_exp_below0(x);
+        worst = fmax(worst, fabs(got - want) / want);
+    }
+    cr_expect(worst < 2 * 0x1p-23, "%g", worst);
+    cr_expect(kp_exp_below0(0) == 1 && kp_exp_below0(-INFINITY) == 0 && kp_exp_below0(-88) == 0);
+    cr_expect(isnan(kp_exp_below0(NAN)));
+}
+
+Test(squared_error, by_hand) {
+    const float y[4] = { 1, 2, 3, -4 }, target[4] = { 1, 0, 4, 0 };
+    float dy[4], loss;
+    run(KP_OP_squared_error, &(kp_squared_error_args){ .P = 1,
+                                                       .B = 2,
+                                                       .n_outputs = 2,
+                                                       .y = y,
+                                                       .target = target,
+                                                       .dy = dy,
+                                                       .loss = &loss });
+    cr_expect_eq(loss, (4 + 1 + 16) / 4.0f, "%g", (double)loss);
+    cr_expect(dy[0] == 0 && dy[1] == 1 && dy[2] == -0.5f && dy[3] == -2, "%g %g %g %g",
+              (double)dy[0], (double)dy[1], (double)dy[2], (double)dy[3]);
 }
 
 static const struct {

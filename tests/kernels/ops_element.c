@@ -8,8 +8,11 @@
 #include "kernels/op_case.h"
 #include "rmsprop_clip/rmsprop_clip.h"
 #include "sgd_clip/sgd_clip.h"
+#include "softmax_xent/softmax_xent.h"
+#include "squared_error/squared_error.h"
 #include "tally_sum/tally_sum.h"
 #include "td_loss/td_loss.h"
+#include "td_stats/td_stats.h"
 
 /* ---- update rules: 35 chunks are three slices; 3 tensors, each ending in padding ----------------
  */
@@ -356,6 +359,97 @@ static void reference_td(const void *args) {
     }
 }
 
+static void make_td_stats(kp_case *c) {
+    enum { B = 32, A = 6 };
+    kp_td_sums *sums = kp_case_alloc(c, 'd', KP_IN_OUT, sizeof *sums / sizeof(double), 0, 100);
+    for (int p = 0; p < c->P; p++) sums[p].n = 41;
+    *(kp_td_stats_args *)c->args = (kp_td_stats_args){
+        .P = c->P,
+        .B = B,
+        .A = A,
+        .q = kp_case_alloc(c, 'f', KP_IN, B * A, -2, 2),
+        .loss = kp_case_alloc(c, 'f', KP_IN, 1, 0, 2),
+        .sums = sums,
+    };
+}
+
+static void reference_td_stats(const void *args) {
+    const kp_td_stats_args *a = args;
+    for (int p = 0; p < a->P; p++) {
+        double sum = 0;
+        for (int i = p * a->B; i < (p + 1) * a->B; i++) {
+            double best = -INFINITY;
+            for (int k = 0; k < a->A; k++) best = fmax(best, (double)a->q[i * a->A + k]);
+            sum += best;
+        }
+        a->sums[p].loss += (double)a->loss[p];
+        a->sums[p].q_max += sum / a->B;
+        a->sums[p].n = 42;
+    }
+}
+
+/* ---- supervised losses ------------------------------------------------------------------------
+ */
+
+static void make_xent(kp_case *c, int B, int n, double spread) {
+    *(kp_softmax_xent_args *)c->args = (kp_softmax_xent_args){
+        .P = c->P,
+        .B = B,
+        .n_classes = n,
+        .z = kp_case_alloc(c, 'f', KP_IN, (int64_t)B * n, -spread, spread),
+        .label = kp_case_alloc(c, 'i', KP_IN, B, 0, n),
+        .dz = kp_case_alloc(c, 'f', KP_OUT, (int64_t)B * n, 0, 0),
+        .loss = kp_case_alloc(c, 'f', KP_OUT, 1, 0, 0),
+    };
+}
+
+static void make_xent_digits(kp_case *c) { make_xent(c, 32, 10, 4); }
+static void make_xent_wide(kp_case *c) { make_xent(c, 5, 37, 100); }
+
+static void reference_xent(const void *args) {
+    const kp_softmax_xent_args *a = args;
+    for (int p = 0; p < a->P; p++) {
+        double loss = 0;
+        for (int i = p * a->B; i < (p + 1) * a->B; i++) {
+            const float *z = a->z + (int64_t)i * a->n_classes;
+            double sum = 0, label = (double)z[a->label[i]];
+            for (int k = 0; k < a->n_classes; k++) sum += exp((double)z[k] - label);
+            for (int k = 0; k < a->n_classes; k++)
+                a->dz[(int64_t)i * a->n_classes + k] =
+                    (float)((exp((double)z[k] - label) / sum - (k == a->label[i])) / a->B);
+            loss += log(sum) / a->B;
+        }
+        a->loss[p] = (float)loss;
+    }
+}
+
+static void make_squared_error(kp_case *c) {
+    enum { B = 17, OUTPUTS = 3 };
+    *(kp_squared_error_args *)c->args = (kp_squared_error_args){
+        .P = c->P,
+        .B = B,
+        .n_outputs = OUTPUTS,
+        .y = kp_case_alloc(c, 'f', KP_IN, B * OUTPUTS, -2, 2),
+        .target = kp_case_alloc(c, 'f', KP_IN, B * OUTPUTS, -2, 2),
+        .dy = kp_case_alloc(c, 'f', KP_OUT, B * OUTPUTS, 0, 0),
+        .loss = kp_case_alloc(c, 'f', KP_OUT, 1, 0, 0),
+    };
+}
+
+static void reference_squared_error(const void *args) {
+    const kp_squared_error_args *a = args;
+    int n = a->B * a->n_outputs;
+    for (int p = 0; p < a->P; p++) {
+        double loss = 0;
+        for (int i = p * n; i < (p + 1) * n; i++) {
+            double e = (double)a->y[i] - (double)a->target[i];
+            loss += e * e / n;
+            a->dy[i] = (float)(2 * e / n);
+        }
+        a->loss[p] = (float)loss;
+    }
+}
+
 const kp_op_row kp_element_rows[] = {
     { "adam_clip", KP_OP_adam_clip, make_adam, reference_adam, 1e-6 },
     { "adam_clip with a gradient limit", KP_OP_adam_clip, make_adam_limited, reference_adam, 1e-6 },
@@ -372,5 +466,9 @@ const kp_op_row kp_element_rows[] = {
     { "gather_stack of 3, / 255", KP_OP_gather_stack, make_stack3, reference_stack, 0 },
     { "td_loss, squared error", KP_OP_td_loss, make_td_mse, reference_td, 1e-6 },
     { "td_loss, Huber, double, weighted", KP_OP_td_loss, make_td_huber, reference_td, 1e-6 },
+    { "td_stats", KP_OP_td_stats, make_td_stats, reference_td_stats, 0 },
+    { "softmax_xent of 10 classes", KP_OP_softmax_xent, make_xent_digits, reference_xent, 1e-6 },
+    { "softmax_xent, logits far apart", KP_OP_softmax_xent, make_xent_wide, reference_xent, 1e-6 },
+    { "squared_error", KP_OP_squared_error, make_squared_error, reference_squared_error, 1e-6 },
     { 0 },
 };
