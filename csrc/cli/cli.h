@@ -1,6 +1,6 @@
 /* cli.h: the commands of `kappa`. A command is one file and one row of the table in main.c. */
 #pragma once
-#include "kappa/status.h"
+#include "config/config.h"
 
 typedef struct {
     const char *name;
@@ -11,6 +11,10 @@ typedef struct {
 
 extern const kp_command kp_command_train, kp_command_sweep, kp_command_resume, kp_command_eval,
     kp_command_report, kp_command_bench, kp_command_list, kp_command_doctor, kp_command_config;
+
+/* kp_train and kp_train_resume with progress on the terminal: for train, resume and sweep. */
+kp_status kp_show_train(const char *dir, const kp_config *member, int P, const kp_origins *origins, kp_err *err);
+kp_status kp_show_resume(const char *dir, int n, const char *const *args, kp_err *err);
 
 /* Takes the option `name` ("--json") out of argv; 1 if it was there. */
 int kp_take_flag(int *argc, char **argv, const char *name);

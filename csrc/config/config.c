@@ -191,3 +191,18 @@ kp_config kp_config_member(const kp_config *config, int i) {
     c.population.size = 1;
     return c;
 }
+
+void kp_config_name(const kp_config *c, char *name, size_t size) {
+    char kappa[32], seeds[64];
+    if (*c->run.name) {
+        snprintf(name, size, "%s", c->run.name);
+        return;
+    }
+    if (c->optim.clip.n_named) snprintf(kappa, sizeof kappa, "by-name");
+    else if (isinf(c->optim.clip.kappa)) snprintf(kappa, sizeof kappa, "none");
+    else snprintf(kappa, sizeof kappa, "%g", c->optim.clip.kappa);
+    int n = snprintf(seeds, sizeof seeds, "%" PRIu64, c->seed);
+    if (c->population.size > 1)
+        snprintf(seeds + n, sizeof seeds - (size_t)n, "-%" PRIu64, c->seed + (uint64_t)c->population.size - 1);
+    snprintf(name, size, "%s-%s-kappa%s-s%s", *c->preset ? c->preset : "dqn", c->env.game, kappa, seeds);
+}

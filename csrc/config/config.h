@@ -16,16 +16,12 @@
 
 enum { KP_CONFIG_MAX_KEYS = 96, KP_CONFIG_TEXT = 1536 };
 
-/* Orders agree with kp_padding, kp_init (nn/net.h), kp_rule (optim/optim.h), kp_td_kind. */
+/* Orders agree with kp_padding, kp_init (nn/net.h), kp_rule (optim/optim.h), kp_td_kind. env.preprocessing
+ * is a kp_preprocess (env/env.h). */
 typedef enum { KP_ALGORITHM_DQN } kp_algorithm;
 typedef enum { KP_INPUT_UNIT, KP_INPUT_RAW } kp_input_scale;
 typedef enum { KP_LOSS_MSE, KP_LOSS_HUBER } kp_loss;
 typedef enum { KP_DECAY_FROM_START, KP_DECAY_FROM_FIRST_UPDATE } kp_decay_from;
-typedef enum {
-    KP_PREPROCESS_DOPAMINE,
-    KP_PREPROCESS_TIANSHOU,
-    KP_PREPROCESS_CLEANRL
-} kp_preprocessing;
 typedef enum { KP_UNIT_UPDATES, KP_UNIT_AGENT_STEPS } kp_period_unit;
 
 /* clang-format off */
@@ -56,7 +52,7 @@ typedef struct {
         int preprocessing, frame_skip, stack;
         double sticky;
         int noop_max, fire_on_reset, life_loss_ends;
-        int64_t max_agent_steps; /* of one game; 0: no cap */
+        int64_t max_agent_steps; /* of one game */
         int clip_rewards;
         char python[512], rom_dir[512];
     } env;
@@ -107,6 +103,10 @@ int kp_key_find(const char *key);
 /* The key nearest to a misspelt one; NULL if none is near. */
 const char *kp_key_nearest(const char *key);
 
+/* 0 for keys that say how a run is carried out, not what it computes: folders, device, threads, workers,
+ * logging, checkpoints, population.size. */
+int kp_key_changes_results(const char *key);
+
 /* What a key takes, in words: "a number above 0, at most 64". */
 void kp_key_expected(const kp_key *key, char *text, size_t size);
 
@@ -152,6 +152,10 @@ int kp_config_same(const kp_config *a, const kp_config *b, int key);
 
 /* Member i of the population that config describes: seed + i, population.size 1. */
 kp_config kp_config_member(const kp_config *config, int i);
+
+/* run.name, or one made of what a reader asks first: "dqn-paper-pong-kappa2-s0", "...-s0-7" for eight
+ * members. Fit for a folder. */
+void kp_config_name(const kp_config *config, char *name, size_t size);
 
 /* Each of these allocates *text, yours to free.
  *   write     YAML, every value with a comment that says where it came from

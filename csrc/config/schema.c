@@ -121,14 +121,14 @@ static const kp_key keys[] = {
     INT("env.stack", env.stack, 1, 16, "4", "observations", "Observations the net sees at once."),
     DOUBLE("env.sticky", env.sticky, 0, 0.999999999, "0.25", "",
            "Probability that the emulator repeats the last action."),
-    INT("env.noop_max", env.noop_max, 0, 1000, "0", "frames",
+    INT("env.noop_max", env.noop_max, 0, 255, "0", "frames",
         "Most no-ops at the start of a game."),
     BOOL("env.fire_on_reset", env.fire_on_reset, "false",
          "Press FIRE at the start of games that have it."),
     BOOL("env.life_loss_ends", env.life_loss_ends, "false",
          "In training, a lost life ends the episode."),
-    INT64("env.max_agent_steps", env.max_agent_steps, 0, MOST, "27000", "agent steps",
-          "Longest training game; 0: no limit."),
+    INT64("env.max_agent_steps", env.max_agent_steps, 1, 1e6, "27000", "agent steps",
+          "Longest training game."),
     BOOL("env.clip_rewards", env.clip_rewards, "true", "Train on the sign of the reward."),
     STRING("env.python", env.python, "", "Python that runs the emulators; empty: found by kappa."),
     STRING("env.rom_dir", env.rom_dir, "", "Folder of ROM files; empty: those of ale-py."),
@@ -148,8 +148,8 @@ static const kp_key keys[] = {
         "Whole games played in one evaluation."),
     DOUBLE("eval.epsilon", eval.epsilon, 0, 1, "0.001", "",
            "Share of random actions in evaluation."),
-    INT64("eval.max_agent_steps", eval.max_agent_steps, 0, MOST, "27000", "agent steps",
-          "Longest evaluation game; 0: no limit."),
+    INT64("eval.max_agent_steps", eval.max_agent_steps, 1, 1e6, "27000", "agent steps",
+          "Longest evaluation game."),
     DOUBLE("checkpoint.interval_seconds", checkpoint.interval_seconds, 0, 1e9, "600", "seconds",
            "Time between checkpoints; 0: only at the end and when stopped."),
     INT("checkpoint.keep", checkpoint.keep, 1, 1000, "2", "checkpoints",
@@ -171,6 +171,16 @@ int kp_key_find(const char *key) {
     for (int i = 0; i < N_KEYS; i++)
         if (!strcmp(keys[i].key, key)) return i;
     return -1;
+}
+
+int kp_key_changes_results(const char *key) {
+    static const char *const free_of[] = { "device",      "threads",     "population.", "run.", "env.workers",
+                                           "env.python",  "env.rom_dir", "checkpoint.", "log." };
+    for (size_t i = 0; i < sizeof free_of / sizeof *free_of; i++) {
+        size_t n = strlen(free_of[i]);
+        if (free_of[i][n - 1] == '.' ? !strncmp(key, free_of[i], n) : !strcmp(key, free_of[i])) return 0;
+    }
+    return 1;
 }
 
 /* Levenshtein distance; words longer than a row count as far. */
