@@ -201,7 +201,13 @@ static kp_status parse_failed(struct fy_diag *diag, const char *name, kp_err *er
 
 static kp_status walk_root(reader *r, struct fy_node *root, kp_err *err) {
     kp_status st = KP_OK;
-    if (root && fy_node_is_mapping(root))
+    int is_map = root && fy_node_is_mapping(root);
+    if (is_map && !r->sections && fy_node_mapping_lookup_by_string(root, "grid", 4))
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "%s: a study (it has a grid), expected the configuration of one run; "
+                       "kappa sweep %s",
+                       r->name, r->name);
+    if (is_map)
         st = r->sections ? walk_sections(r, root, err) : walk(r, root, "", -1, err);
     else if (root && !(fy_node_is_scalar(root) && fy_node_is_null(root)))
         st = kp_fail(err, KP_BAD_CONFIG, "%s: expected a map of keys", r->name);

@@ -7,10 +7,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "config/settings.h"
 #include "report_impl.h"
+#include "run/members.h"
 #include "stats.h"
 #include "table.h"
+
+enum { MAX_NOTES = 10 }; /* of a kind under the table */
 
 kp_report *kp_report_open(void) { return calloc(1, sizeof(kp_report)); }
 
@@ -67,24 +69,50 @@ static kp_status add_member(kp_report *r, const kp_config *config, const char *d
 }
 
 kp_status kp_report_add_run(kp_report *report, const char *dir, kp_err *err) {
-    char path[1024], *text = NULL;
+    char path[KP_PATH];
     kp_metrics metrics = { 0 };
-    kp_config config;
-    snprintf(path, sizeof path, "%s/config.yaml", dir);
-    kp_status st = kp_text_read(&text, path, err);
-    if (!st) st = kp_config_from_text(&config, NULL, text, path, err);
-    if (st) goto out;
-    snprintf(path, sizeof path, "%s/metrics.csv", dir);
-    st = kp_metrics_read(&metrics, path, err);
-    int P = st ? 0 : config.population.size;
-    for (int i = 0; i < P && !st; i++) {
-        kp_config member = kp_config_member(&config, i);
-        st = add_member(report, &member, dir, &metrics, P == 1 ? -1 : i, err);
-    }
-out:
-    free(text);
+    kp_config *member = NULL;
+    int P = 0;
+    kp_status st = kp_members_read(dir, &member, &P, err);
+    if (!st) st = kp_path_join(path, dir, "metrics.csv", err);
+    if (!st) st = kp_metrics_read(&metrics, path, err);
+    for (int i = 0; i < P && !st; i++)
+        st = add_member(report, &member[i], dir, &metrics, P == 1 ? -1 : i, err);
+    free(member);
     kp_metrics_free(&metrics);
     return st;
+}
+
+static kp_status add_silent(kp_report *r, const char *dir, kp_err *err) {
+    char(*grown)[KP_PATH] = realloc(r->silent, ((size_t)r->n_silent + 1) * sizeof *grown);
+    if (!grown) return kp_fail(err, KP_BAD_CONFIG, "%s: out of memory", dir);
+    r->silent = grown;
+    snprintf(r->silent[r->n_silent++], sizeof *r->silent, "%s", dir);
+    return KP_OK;
+}
+
+kp_status kp_report_add_folder(kp_report *report, const char *dir, kp_err *err) {
+    char **name = NULL, sub[KP_PATH], path[KP_PATH];
+    int n = 0, n_runs = 0, n_before = report->n_silent;
+    kp_status st = kp_folder_list(dir, &name, &n, err);
+    for (int i = 0; i < n && !st; i++) {
+        struct stat metrics;
+        st = kp_path_join(sub, dir, name[i], err);
+        if (!st) st = kp_path_join(path, sub, "config.yaml", err);
+        if (st || !kp_file_exists(path)) continue;
+        st = kp_path_join(path, sub, "metrics.csv", err);
+        if (!st && (stat(path, &metrics) || !metrics.st_size))
+            st = add_silent(report, sub, err);
+        else if (!st)
+            st = kp_report_add_run(report, sub, err), n_runs++;
+    }
+    free(name);
+    if (st || n_runs) return st;
+    return kp_fail(err, KP_BAD_DATA,
+                   report->n_silent > n_before
+                       ? "%s: its runs have logged nothing yet"
+                       : "%s: neither a run (config.yaml, metrics.csv) nor a folder of runs",
+                   dir);
 }
 
 static void append(char *label, const char *format, const char *a, const char *b) {
@@ -225,27 +253,34 @@ static int has_runs(const kp_report *r, int game, int method) {
 }
 
 /* Says under the table what its numbers are, and which of them are not final. */
-static char *add_notes(const kp_report *r, char *table) {
+static char *add_notes(const kp_report *r, const char *table, const char *left_out) {
     char *bytes = NULL;
     size_t size;
+    int n_unfinished = 0;
     FILE *f = open_memstream(&bytes, &size);
     if (!f) return NULL;
     fprintf(f,
-            "%s\nreturn: mean over runs of each run's latest %s; interval: 95%%, stratified "
-            "bootstrap, %d resamples.\n"
-            "agent steps, frames: of the run that has come least far.\n",
+            "%s\nreturn: mean over runs of each run's latest %s\n"
+            "interval: 95%%, stratified bootstrap, %d resamples\n"
+            "agent steps, frames: of the run that has come least far\n",
             table,
             kp_report_return(r) == KP_METRIC_RETURN
-                ? "training return (games finished in an interval of the log)"
-                : "evaluation (whole games, unclipped rewards)",
+                ? "training return (games finished in a log interval)"
+                : "evaluation (whole games, unclipped)",
             KP_BOOTSTRAP_RESAMPLES);
+    if (*left_out) fprintf(f, "left out, for want of room: %s\n", left_out);
     for (int i = 0; i < r->n; i++) {
         double step = latest(&r->run[i], KP_METRIC_AGENT_STEP);
-        if (!(step >= (double)r->run[i].config.train.agent_steps))
-            fprintf(f, "unfinished: %s, seed %" PRIu64 ": %.0f of %" PRId64 " agent steps\n",
-                    r->run[i].dir, r->run[i].config.seed, isfinite(step) ? step : 0,
-                    r->run[i].config.train.agent_steps);
+        if (step >= (double)r->run[i].config.train.agent_steps || n_unfinished++ >= MAX_NOTES)
+            continue;
+        fprintf(f, "unfinished: %s, seed %" PRIu64 ": %.0f of %" PRId64 " agent steps\n",
+                r->run[i].dir, r->run[i].config.seed, isfinite(step) ? step : 0,
+                r->run[i].config.train.agent_steps);
     }
+    if (n_unfinished > MAX_NOTES) fprintf(f, "unfinished: %d more\n", n_unfinished - MAX_NOTES);
+    for (int i = 0; i < r->n_silent && i < MAX_NOTES; i++)
+        fprintf(f, "left out: %s: nothing logged yet\n", r->silent[i]);
+    if (r->n_silent > MAX_NOTES) fprintf(f, "left out: %d more\n", r->n_silent - MAX_NOTES);
     int failed = ferror(f);
     if (fclose(f) || failed) {
         free(bytes);
@@ -254,12 +289,23 @@ static char *add_notes(const kp_report *r, char *table) {
     return bytes;
 }
 
-kp_status kp_report_table(kp_report *report, char **text, kp_err *err) {
-    static const char *const head[] = { "game",         "method",      "runs",  "return",
-                                        "95% interval", "median",      "IQM",   "weight l2",
-                                        "clipped %",    "agent steps", "frames" };
+static const char *const head[] = { "game",         "method",      "runs",  "return",
+                                    "95% interval", "median",      "IQM",   "weight l2",
+                                    "clipped %",    "agent steps", "frames" };
+
+/* Hides what a reader misses least until the table fits, and names it. */
+static void fit(kp_table *t, int columns, char *left_out, size_t size) {
+    static const int order[] = { 10, 6, 5, 9, 7, 8 };
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof order / sizeof *order && kp_table_width(t) > columns; i++) {
+        t->hidden[order[i]] = 1;
+        n += (size_t)snprintf(left_out + n, size - n, "%s%s", n ? ", " : "", head[order[i]]);
+    }
+}
+
+kp_status kp_report_table_within(kp_report *report, int columns, char **text, kp_err *err) {
     kp_table t = { 0 };
-    char *table = NULL;
+    char *table = NULL, left_out[128] = "";
     double *x = NULL;
     kp_status st = kp_report_group(report, err);
     if (st) goto out;
@@ -273,8 +319,9 @@ kp_status kp_report_table(kp_report *report, char **text, kp_err *err) {
     for (int g = 0; g < report->n_games && !st; g++)
         for (int m = 0; m < report->n_methods && !st; m++)
             if (has_runs(report, g, m)) st = add_row(&t, report, g, m, x, err);
+    if (!st && columns) fit(&t, columns, left_out, sizeof left_out);
     if (!st) st = kp_table_write(&t, &table, err);
-    if (!st && !(*text = add_notes(report, table)))
+    if (!st && !(*text = add_notes(report, table, left_out)))
         st = kp_fail(err, KP_BAD_CONFIG, "report: out of memory");
 out:
     free(table);
@@ -283,20 +330,12 @@ out:
     return st;
 }
 
-static kp_status make_dir(const char *dir, kp_err *err) {
-    char part[1024];
-    if (snprintf(part, sizeof part, "%s", dir) >= (int)sizeof part)
-        return kp_fail(err, KP_STORAGE, "report: the folder's name is longer than %zu bytes",
-                       sizeof part);
-    for (char *slash = part + 1;; slash++) {
-        slash += strcspn(slash, "/");
-        char end = *slash;
-        *slash = 0;
-        if (mkdir(part, 0777) && errno != EEXIST)
-            return kp_fail(err, KP_STORAGE, "%s: cannot be made: %s", part, strerror(errno));
-        if (!end) return KP_OK;
-        *slash = end;
-    }
+kp_status kp_report_table(kp_report *report, char **text, kp_err *err) {
+    return kp_report_table_within(report, 0, text, err);
+}
+
+const char *kp_report_game(const kp_report *report, int i) {
+    return i < report->n_games ? report->game[i] : NULL;
 }
 
 static kp_status write_text(const char *dir, const char *name, const char *text, kp_err *err) {
@@ -313,7 +352,7 @@ kp_status kp_report_write(kp_report *report, const char *dir, char **text, kp_er
     *text = NULL;
     kp_status st = kp_report_table(report, text, err);
     if (st || !dir) return st;
-    st = make_dir(dir, err);
+    st = kp_folder_make(dir, err);
     if (!st) st = write_text(dir, "report.txt", *text, err);
     kp_status drawn = KP_OK; /* a game that cannot be drawn leaves the others their curves */
     for (int g = 0; g < report->n_games && !st; g++) {
@@ -332,5 +371,6 @@ void kp_report_close(kp_report *report) {
     free(report->run);
     free(report->label);
     free(report->game);
+    free(report->silent);
     free(report);
 }

@@ -2,8 +2,9 @@
  *
  *     kp_report *report = kp_report_open();
  *     for each folder: st = kp_report_add_run(report, dir, &err);
- *     st = kp_report_write(report, "report", &text, &err);     print text even where st says
- * gnuplot is missing kp_report_close(report);
+ *     st = kp_report_write(report, "report", &text, &err);
+ *     if (text) ...                            there even where st says that gnuplot is missing
+ *     kp_report_close(report);
  *
  * Runs belong to one method if their configurations agree in all but the seed, the game and what
  * cannot change results (folders, threads, workers, logging, checkpoints). Games are never averaged
@@ -15,12 +16,23 @@ typedef struct kp_report kp_report;
 
 kp_report *kp_report_open(void); /* NULL: out of memory */
 
-/* dir: holds config.yaml and metrics.csv; each member is one run. KP_BAD_CONFIG where the same seed
+/* dir: a run directory (run/members.h), each member of which is one run. KP_BAD_CONFIG where the same seed
  * of the same method is there already: it would count twice. */
 kp_status kp_report_add_run(kp_report *report, const char *dir, kp_err *err);
 
+/* Every run directory among the subfolders of dir, a study's. Those that have logged nothing yet are
+ * named under the table; KP_BAD_DATA where no other is there. */
+kp_status kp_report_add_folder(kp_report *report, const char *dir, kp_err *err);
+
 /* The table; text is yours to free. KP_BAD_DATA without runs. */
 kp_status kp_report_table(kp_report *report, char **text, kp_err *err);
+
+/* The same for a terminal: columns that do not fit are left out, which a line under the table says.
+ * columns 0: all fit. */
+kp_status kp_report_table_within(kp_report *report, int columns, char **text, kp_err *err);
+
+/* Game i of the latest table; NULL after the last. */
+const char *kp_report_game(const kp_report *report, int i);
 
 /* Makes dir if need be and writes report.txt and, for each game, curves-GAME.csv, .gp and .png.
  * *text (yours to free) is the table, NULL only if there is none; it is there too where drawing

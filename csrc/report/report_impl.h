@@ -1,5 +1,6 @@
 /* report_impl.h: what report.c (runs, methods, table) and curves.c share. */
 #pragma once
+#include "base/files.h"
 #include "config/config.h"
 #include "metrics_csv.h"
 #include "report.h"
@@ -7,7 +8,7 @@
 typedef struct {
     kp_config config; /* of this member: its own seed */
     kp_metrics rows;  /* its own, owned */
-    char dir[512];
+    char dir[KP_PATH];
     int method, game;
 } kp_member_run;
 
@@ -17,6 +18,8 @@ struct kp_report {
     int n_methods, n_games; /* numbered by first appearance; set by kp_report_group */
     char (*label)[256];     /* [n_methods] */
     char (*game)[64];       /* [n_games] */
+    char (*silent)[KP_PATH];  /* [n_silent] folders of runs that have logged nothing yet */
+    int n_silent;
 };
 
 kp_status kp_report_group(kp_report *report, kp_err *err);

@@ -76,26 +76,44 @@ static int is_number(const char *s) {
            ((*s == '-' || *s == '.') && isdigit((unsigned char)s[1]));
 }
 
+static void measure(const kp_table *t, int *width) {
+    memset(width, 0, KP_TABLE_MAX_COLUMNS * sizeof *width);
+    for (int i = 0; i < t->n_cells; i++) {
+        int w = kp_text_width(t->cell[i]), c = i % t->n_columns;
+        if (c < KP_TABLE_MAX_COLUMNS && w > width[c]) width[c] = w;
+    }
+}
+
+int kp_table_width(const kp_table *table) {
+    int width[KP_TABLE_MAX_COLUMNS], total = 0;
+    measure(table, width);
+    for (int c = 0; c < table->n_columns && c < KP_TABLE_MAX_COLUMNS; c++)
+        if (!table->hidden[c]) total += width[c] + 2;
+    return total ? total - 2 : 0;
+}
+
 kp_status kp_table_write(const kp_table *table, char **text, kp_err *err) {
-    int columns = table->n_columns, width[KP_TABLE_MAX_COLUMNS] = { 0 },
-        right[KP_TABLE_MAX_COLUMNS];
+    int columns = table->n_columns, width[KP_TABLE_MAX_COLUMNS], right[KP_TABLE_MAX_COLUMNS];
+    int last = -1;
     char *bytes = NULL;
     size_t size;
     if (columns > KP_TABLE_MAX_COLUMNS)
         return kp_fail(err, KP_BAD_CONFIG, "table: %d columns, at most %d", columns,
                        KP_TABLE_MAX_COLUMNS);
-    for (int c = 0; c < columns; c++) right[c] = 1;
-    for (int i = 0; i < table->n_cells; i++) {
-        int w = kp_text_width(table->cell[i]), c = i % columns;
-        if (w > width[c]) width[c] = w;
-        if (i >= columns && !is_number(table->cell[i])) right[c] = 0;
+    measure(table, width);
+    for (int c = 0; c < columns; c++) {
+        right[c] = 1;
+        if (!table->hidden[c]) last = c;
     }
+    for (int i = columns; i < table->n_cells; i++)
+        if (!is_number(table->cell[i])) right[i % columns] = 0;
     FILE *f = table->failed ? NULL : open_memstream(&bytes, &size);
     for (int i = 0; f && i < table->n_cells; i++) {
-        int c = i % columns, last = c == columns - 1;
+        int c = i % columns;
         int blanks = width[c] - kp_text_width(table->cell[i]);
+        if (table->hidden[c]) continue;
         fprintf(f, "%*s%s%*s%s", right[c] ? blanks : 0, "", table->cell[i],
-                right[c] || last ? 0 : blanks, "", last ? "\n" : "  ");
+                right[c] || c == last ? 0 : blanks, "", c == last ? "\n" : "  ");
     }
     int failed = !f || ferror(f);
     if (f && fclose(f)) failed = 1;

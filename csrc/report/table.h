@@ -16,6 +16,7 @@ enum { KP_TABLE_MAX_COLUMNS = 16 };
 typedef struct {
     char **cell; /* [n_cells], owned, row after row */
     int n_cells, capacity, n_columns;
+    int hidden[KP_TABLE_MAX_COLUMNS]; /* 1: not written */
     int failed; /* memory ran out on the way; write says so */
 } kp_table;
 
@@ -23,6 +24,9 @@ void kp_table_add(kp_table *table, const char *format, ...) __attribute__((forma
 
 /* The first row sets the number of columns; short rows are filled with empty cells. */
 void kp_table_end_row(kp_table *table);
+
+/* Columns of a terminal that the table takes, what is hidden aside. */
+int kp_table_width(const kp_table *table);
 
 /* text: yours to free. */
 kp_status kp_table_write(const kp_table *table, char **text, kp_err *err);

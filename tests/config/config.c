@@ -53,6 +53,8 @@ static const struct {
     { "nothing", HEAD "optim.lr:\n",
       "f.yaml:2: optim.lr: seen nothing, expected a number above 0, at most 1000" },
     { "a list", HEAD "seed: [1, 2]\n", "f.yaml:2: seed: seen a list, expected one value" },
+    { "a study", HEAD "grid: { seed: 0..4 }\n",
+      "f.yaml: a study (it has a grid), expected the configuration of one run; kappa sweep f.yaml" },
     { "an alias", HEAD "env.count: &a 2\nenv.stack: *a\n",
       "f.yaml:3: env.stack: seen an alias (*name), which is not supported, expected one value" },
     { "kappa 0", HEAD "optim.clip.kappa: 0\n",

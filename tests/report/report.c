@@ -96,6 +96,24 @@ static const char *make_run(const char *name, int P, int seed, const char *game,
     return dir;
 }
 
+/* Two members of a study's population: they differ in kappa. */
+static const char *make_mixed_run(const char *name, const char *game) {
+    const char *dir = make_run(name, 2, 0, game, "none", 20, 10);
+    char path[200];
+    snprintf(path, sizeof path, "%s/members", dir);
+    cr_assert(!mkdir(path, 0777));
+    for (int i = 0; i < 2; i++) {
+        char text[256];
+        snprintf(path, sizeof path, "%s/members/%04d.yaml", dir, i);
+        snprintf(text, sizeof text,
+                 "schema: 1\nbase: dqn-dopamine\nseed: 0\nenv.game: %s\n"
+                 "train.agent_steps: 20000\nthreads: 1\noptim.clip.kappa: %s\n",
+                 game, i ? "2" : "none");
+        put_text(path, text);
+    }
+    return dir;
+}
+
 static void add(kp_report *r, const char *dir) {
     kp_err err = { "" };
     cr_assert(!kp_report_add_run(r, dir, &err), "%s", err.text);
@@ -137,6 +155,78 @@ Test(report, rows_are_games_and_methods_whatever_folders_the_seeds_are_in) {
     cr_expect(kp_report_add_run(r, again, &err) == KP_BAD_CONFIG);
     cr_expect(strstr(err.text, "/again: the same run as in ") && strstr(err.text, "/a (seed 1)"),
               "%s", err.text);
+    kp_report_close(r);
+}
+
+Test(report, members_of_one_run_may_be_of_several_methods) {
+    kp_report *r = kp_report_open();
+    char *text = NULL;
+    kp_err err = { "" };
+    add(r, make_mixed_run("a", "pong"));
+    cr_assert(!kp_report_table(r, &text, &err), "%s", err.text);
+    cr_expect(has_row(text, "pong kappa none 1 10.00 - "), "%s", text);
+    cr_expect(has_row(text, "pong kappa 2 1 11.00 - "), "%s", text);
+    cr_expect_str_eq(kp_report_game(r, 0), "pong");
+    cr_expect_null(kp_report_game(r, 1));
+    free(text);
+    kp_report_close(r);
+}
+
+Test(report, a_folder_stands_for_the_runs_in_it) {
+    kp_report *r = kp_report_open();
+    char *text = NULL;
+    kp_err err = { "" };
+    cr_assert(!mkdir(in_root("study"), 0777) && !mkdir(in_root("study/report"), 0777));
+    put_text(in_root("study/study.yaml"), "schema: 1\n");
+    cr_expect(kp_report_add_folder(r, in_root("study"), &err) == KP_BAD_DATA);
+    cr_expect(strstr(err.text, "/study: neither a run"), "%s", err.text);
+    cr_assert(!mkdir(in_root("study/late"), 0777));
+    put_text(in_root("study/late/config.yaml"), "schema: 1\n");
+    cr_expect(kp_report_add_folder(r, in_root("study"), &err) == KP_BAD_DATA);
+    cr_expect(strstr(err.text, "/study: its runs have logged nothing yet"), "%s", err.text);
+    make_run("study/a", 3, 0, "pong", "none", 20, 10);
+    make_run("study/b", 2, 0, "pong", "2", 20, 20);
+    kp_report_close(r);
+
+    r = kp_report_open();
+    cr_assert(!kp_report_add_folder(r, in_root("study"), &err), "%s", err.text);
+    cr_assert(!kp_report_table(r, &text, &err), "%s", err.text);
+    cr_expect(has_row(text, "pong kappa none 3 11.00 "), "%s", text);
+    cr_expect(has_row(text, "pong kappa 2 2 20.50 "), "%s", text);
+    cr_expect(strstr(text, "study/late: nothing logged yet\n"), "%s", text);
+    free(text);
+
+    put_text(in_root("study/b/metrics.csv"), "what\n");
+    cr_expect(kp_report_add_folder(r, in_root("study"), &err) != KP_OK);
+    kp_report_close(r);
+}
+
+Test(report, a_narrow_terminal_gets_fewer_columns) {
+    kp_report *r = kp_report_open();
+    char *text = NULL;
+    kp_err err = { "" };
+    add(r, make_run("a", 3, 0, "pong", "none", 20, 10));
+    static const struct {
+        int columns;
+        const char *head, *says;
+    } cases[] = {
+        { 0, "runs return 95% interval median IQM weight l2 clipped % agent steps frames\n", "" },
+        { 200, "runs return 95% interval median IQM weight l2 clipped % agent steps frames\n", "" },
+        { 80, "runs return 95% interval weight l2 clipped %\n",
+          "\nleft out, for want of room: frames, IQM, median, agent steps\n" },
+        { 10, "game method runs return 95% interval\n",
+          "\nleft out, for want of room: frames, IQM, median, agent steps, weight l2, clipped %\n" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cr_assert(!kp_report_table_within(r, cases[i].columns, &text, &err), "%s", err.text);
+        int first = (int)strcspn(text, "\n");
+        cr_expect(!cases[i].columns || first <= cases[i].columns || cases[i].columns == 10,
+                  "%d columns: %s", cases[i].columns, text);
+        cr_expect(has_row(text, cases[i].head), "%d columns: %s", cases[i].columns, text);
+        cr_expect(strstr(text, cases[i].says) && (*cases[i].says || !strstr(text, "left out")),
+                  "%d columns: %s", cases[i].columns, text);
+        free(text);
+    }
     kp_report_close(r);
 }
 
