@@ -10,7 +10,7 @@
 #include "kappa/version.h"
 
 static const kp_command *const commands[] = {
-    &kp_command_train, &kp_command_resume, &kp_command_bench,
+    &kp_command_train, &kp_command_sweep, &kp_command_resume, &kp_command_bench,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
