@@ -6,6 +6,7 @@
  * stays zero (nobody writes it), in gradients its contents are unspecified and nobody reads it.
  * A vector of n values is the image 1 x 1 x n without border. */
 #pragma once
+#include "kappa/choices.h"
 #include "kp_kernel.h"
 
 typedef struct {
@@ -22,5 +23,3 @@ KP_HD int64_t kp_image_floats(kp_image i) { return (i.top + i.h + i.bottom) * kp
 KP_HD int64_t kp_image_at(kp_image i, int y, int x) {
     return (i.top + y) * kp_image_row(i) + (int64_t)(i.left + x) * i.c;
 }
-
-typedef enum { KP_LINEAR, KP_RELU } kp_activation;

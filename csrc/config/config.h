@@ -16,7 +16,7 @@
 
 enum { KP_CONFIG_MAX_KEYS = 96, KP_CONFIG_TEXT = 1536 };
 
-/* Orders agree with kp_padding, kp_init (nn/net.h), kp_rule (optim/optim.h), kp_td_kind. env.preprocessing
+/* Orders agree with kp_init, kp_rule (kappa/choices.h), kp_padding (nn/net.h), kp_td_kind. env.preprocessing
  * is a kp_preprocess (env/env.h). */
 typedef enum { KP_ALGORITHM_DQN } kp_algorithm;
 typedef enum { KP_INPUT_UNIT, KP_INPUT_RAW } kp_input_scale;

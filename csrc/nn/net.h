@@ -13,16 +13,13 @@
 #pragma once
 #include "backend/backend.h"
 #include "image.h"
+#include "kappa/choices.h"
 #include "layout.h"
 
 enum { KP_MAX_LAYERS = 96 };
 
 typedef enum { KP_CONV, KP_DENSE, KP_N_LAYER_KINDS } kp_layer_kind;
 typedef enum { KP_VALID, KP_SAME } kp_padding; /* same: out = ceil(in / stride), extra at the far side (TensorFlow) */
-typedef enum {
-    KP_INIT_FAN_IN, /* U(+-1/sqrt(fan_in)), weights and biases: PyTorch's default */
-    KP_INIT_XAVIER  /* U(+-sqrt(6/(fan_in+fan_out))), biases 0 (Glorot & Bengio 2010) */
-} kp_init;
 
 typedef struct {
     kp_layer_kind kind;

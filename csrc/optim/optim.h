@@ -12,9 +12,8 @@
 #pragma once
 #include "backend/backend.h"
 #include "clip_bounds.h"
+#include "kappa/choices.h"
 #include "tally_sum/tally_sum.h"
-
-typedef enum { KP_RULE_ADAM, KP_RULE_ADAMW, KP_RULE_SGD, KP_RULE_RMSPROP, KP_N_RULES } kp_rule;
 
 typedef struct { /* what members may differ in */
     double lr, beta1, beta2, eps, momentum, weight_decay;

@@ -1,0 +1,16 @@
+/* choices.h: the named choices that options are made of. */
+#pragma once
+
+typedef enum { KP_LINEAR, KP_RELU } kp_activation;
+
+typedef enum {
+    KP_INIT_FAN_IN, /* U(+-1/sqrt(fan_in)), weights and biases: PyTorch's default */
+    KP_INIT_XAVIER  /* U(+-sqrt(6/(fan_in+fan_out))), biases 0 (Glorot & Bengio 2010) */
+} kp_init;
+
+typedef enum { KP_RULE_ADAM, KP_RULE_ADAMW, KP_RULE_SGD, KP_RULE_RMSPROP, KP_N_RULES } kp_rule;
+
+typedef enum {
+    KP_CROSS_ENTROPY, /* of a softmax over the outputs, nats, mean over B */
+    KP_SQUARED_ERROR  /* mean over B and outputs */
+} kp_objective;
