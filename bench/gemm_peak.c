@@ -31,7 +31,7 @@ static double seconds(kp_pool *pool, int64_t steps) {
 double kp_gemm_peak(kp_pool *pool) {
     int64_t steps = 1000;
     double best = 0, flops = (double)kp_pool_n_threads(pool) * loops[kp_isa()](1);
-    for (double s = 0; (s = seconds(pool, steps)) < TRIAL_S;) steps *= 2;
+    while (seconds(pool, steps) < TRIAL_S) steps *= 2;
     for (int i = 0; i < TRIALS; i++) {
         double rate = flops * (double)steps / seconds(pool, steps);
         best = rate > best ? rate : best;

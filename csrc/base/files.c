@@ -36,32 +36,27 @@ int kp_file_exists(const char *path) {
 
 kp_status kp_file_read(const char *path, uint8_t **out, size_t *n_out, kp_err *err) {
     kp_status st = KP_OK;
-    uint8_t *bytes = NULL;
-    size_t n = 0, room = 0;
+    size_t n = 0, room = BUFFER;
 
     *out = NULL, *n_out = 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return kp_storage_fail(err, path, "open");
     struct stat s;
-    if (!fstat(fd, &s) && s.st_size > 0) room = (size_t)s.st_size + 1;
-    for (;;) { /* files that do not say their size (/proc) are read too */
-        if (n + 1 >= room || !bytes) {
-            if (n + 1 >= room) room = room ? 2 * room : BUFFER;
-            uint8_t *more = realloc(bytes, room);
-            if (!more) {
-                st = kp_fail(err, KP_STORAGE, "%s: out of host memory after %zu bytes", path, n);
-                goto out;
-            }
-            bytes = more;
-        }
-        ssize_t got = read(fd, bytes + n, room - 1 - n);
+    if (!fstat(fd, &s) && s.st_size > 0) room = (size_t)s.st_size + 2; /* the 0 and room to see the end */
+    uint8_t *bytes = malloc(room), *more = bytes;
+    for (ssize_t got = 1; more && got != 0;) { /* files that do not say their size (/proc) are read too */
+        got = read(fd, bytes + n, room - 1 - n);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) {
             st = kp_storage_fail(err, path, "read");
             goto out;
         }
-        if (got == 0) break;
         n += (size_t)got;
+        if (n + 1 == room && (more = realloc(bytes, room *= 2))) bytes = more;
+    }
+    if (!more) {
+        st = kp_fail(err, KP_STORAGE, "%s: out of host memory after %zu bytes", path, n);
+        goto out;
     }
     bytes[n] = 0;
     *out = bytes, *n_out = n, bytes = NULL;

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-kp_status kp_fail(kp_err *err, kp_status status, const char *format, ...) {
+kp_status(kp_fail)(kp_err *err, kp_status status, const char *format, ...) {
     if (err) {
         va_list args;
         va_start(args, format);

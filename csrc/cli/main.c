@@ -12,7 +12,7 @@
 static const kp_command *const commands[] = {
     &kp_command_train, &kp_command_sweep, &kp_command_resume, &kp_command_bench,
 };
-enum { N_COMMANDS = sizeof commands / sizeof *commands };
+enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
 int kp_take_flag(int *argc, char **argv, const char *name) {
     for (int i = 0; i < *argc; i++) {

@@ -246,7 +246,7 @@ static kp_status read_segment(kp_ring_file *f, const kp_ring_segment *s, kp_err 
     }
     ZSTD_inBuffer in = { bytes, n, 0 };
     ZSTD_DCtx_reset(f->decompressor, ZSTD_reset_session_only);
-    segment_head head;
+    segment_head head = { 0 };
     int whole = take(f->decompressor, &in, &head, sizeof head) && !memcmp(head.magic, magic, sizeof magic) &&
                 head.lane == s->lane && head.from == s->from && head.to == s->to &&
                 head.frame_bytes == r->o.frame_bytes;

@@ -47,7 +47,7 @@ kp_status kp_bootstrap(kp_estimate *estimate, kp_stat stat, const double *x, con
     for (int s = 0; s < n_strata; s++) total += n[s];
     *estimate = (kp_estimate){ NAN, NAN, NAN };
     if (total < 1) return KP_OK;
-    double *drawn = malloc(((size_t)total + KP_BOOTSTRAP_RESAMPLES) * sizeof *drawn);
+    double *drawn = calloc((size_t)total + KP_BOOTSTRAP_RESAMPLES, sizeof *drawn);
     if (!drawn) return kp_fail(err, KP_BAD_CONFIG, "statistics of %d runs: out of memory", total);
     double *result = drawn + total;
     for (int r = 0; r < KP_BOOTSTRAP_RESAMPLES; r++) {

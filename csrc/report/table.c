@@ -93,27 +93,25 @@ int kp_table_width(const kp_table *table) {
 }
 
 kp_status kp_table_write(const kp_table *table, char **text, kp_err *err) {
-    int columns = table->n_columns, width[KP_TABLE_MAX_COLUMNS], right[KP_TABLE_MAX_COLUMNS];
-    int last = -1;
+    int columns = table->n_columns, width[KP_TABLE_MAX_COLUMNS], last = -1;
+    int words[KP_TABLE_MAX_COLUMNS] = { 0 }; /* 1: has some; a column of numbers stands to the right */
     char *bytes = NULL;
     size_t size;
     if (columns > KP_TABLE_MAX_COLUMNS)
         return kp_fail(err, KP_BAD_CONFIG, "table: %d columns, at most %d", columns,
                        KP_TABLE_MAX_COLUMNS);
     measure(table, width);
-    for (int c = 0; c < columns; c++) {
-        right[c] = 1;
+    for (int c = 0; c < columns; c++)
         if (!table->hidden[c]) last = c;
-    }
     for (int i = columns; i < table->n_cells; i++)
-        if (!is_number(table->cell[i])) right[i % columns] = 0;
+        if (!is_number(table->cell[i])) words[i % columns] = 1;
     FILE *f = table->failed ? NULL : open_memstream(&bytes, &size);
     for (int i = 0; f && i < table->n_cells; i++) {
         int c = i % columns;
         int blanks = width[c] - kp_text_width(table->cell[i]);
         if (table->hidden[c]) continue;
-        fprintf(f, "%*s%s%*s%s", right[c] ? blanks : 0, "", table->cell[i],
-                right[c] || c == last ? 0 : blanks, "", c == last ? "\n" : "  ");
+        fprintf(f, "%*s%s%*s%s", words[c] ? 0 : blanks, "", table->cell[i],
+                !words[c] || c == last ? 0 : blanks, "", c == last ? "\n" : "  ");
     }
     int failed = !f || ferror(f);
     if (f && fclose(f)) failed = 1;

@@ -107,8 +107,9 @@ kp_status kp_checkpoint_add(kp_checkpoint_writer *w, const char *name, kp_dtype 
         json_array_append_new(dims, json_integer(shape[i]));
         n *= (uint64_t)shape[i];
     }
+    json_int_t begin = (json_int_t)w->n_bytes, end = begin + (json_int_t)n;
     json_t *row = json_pack("{s:s, s:o, s:[I, I]}", "dtype", kp_dtypes[type].name, "shape", dims, "data_offsets",
-                            (json_int_t)w->n_bytes, (json_int_t)(w->n_bytes + n));
+                            begin, end);
     if (json_object_set_new(w->head, name, row))
         return kp_fail(err, KP_STORAGE, "%s: out of host memory for the name %s", w->path, name);
     w->n_bytes += n;
@@ -230,7 +231,7 @@ static kp_status prune(const kp_checkpoint_writer *w, int keep, kp_err *err) {
         st = kp_checkpoint_path(path, w->folder, steps[i], NULL, err);
         if (!st) st = kp_folder_remove(path, err);
     }
-    if (!st && !(manifest = calloc((size_t)n + 1, sizeof *manifest)))
+    if (!st && !(manifest = calloc((size_t)n + 1, sizeof(json_t *))))
         st = kp_fail(err, KP_STORAGE, "%s: out of host memory", w->folder);
     for (int i = first; !st && i < last; i++) /* a damaged one needs nothing any more */
         n_manifests += !kp_checkpoint_manifest(&manifest[n_manifests], w->folder, steps[i], NULL);

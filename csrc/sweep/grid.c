@@ -2,6 +2,7 @@
  */
 #include "grid.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -76,6 +77,7 @@ static kp_status add_setting(grid *g, const kp_setting *s, const char *where, kp
                            MAX_AXES);
         g->axis[g->n++] = (axis){ .key = key, .line = s->line };
     }
+    assert(g->n > 0); /* a list's elements come in order, the first begins its axis */
     axis *a = &g->axis[g->n - 1];
     uint64_t first, last;
     if (!parse_range(kp_key_at(key), s->value, &first, &last))

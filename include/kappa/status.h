@@ -28,6 +28,9 @@ typedef struct {
 /* Writes the message (err may be NULL) and returns status, so that `return kp_fail(...)` reads well. */
 KP_API kp_status kp_fail(kp_err *err, kp_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+#ifdef __clang_analyzer__ /* which cannot see through the call that a failure is not KP_OK */
+#define kp_fail(err, status, ...) (kp_fail(err, status, __VA_ARGS__), (status))
+#endif
 
 /* Puts `prefix` (a file, a member, a worker) in front of the message already in err. */
 KP_API void kp_err_prefix(kp_err *err, const char *format, ...)
