@@ -12,14 +12,17 @@ import sys
 
 ARCHITECTURES = ["80", "90", "100"]
 
-# Kernels of a file, in order: registers, float4 loads and stores a thread. 48 registers let five
-# blocks of 256 threads share a multiprocessor's 65,536; 40 let six.
+# Kernels of a file by what their mangled name has in it: registers, float4 loads and stores a thread.
+# 48 registers let five blocks of 256 threads share a multiprocessor's 65,536; 40 let six.
 LIMITS = {
-    "adam_clip": [(48, 4, 3)],
-    "sgd_clip": [(32, 3, 2)],
-    "rmsprop_clip": [(40, 3, 2), (40, 4, 3)],  # plain, centered
+    "adam_clip": {"update": (48, 4, 3)},
+    "sgd_clip": {"update": (32, 3, 2)},
+    "rmsprop_clip": {"ILb0E": (40, 3, 2), "ILb1E": (40, 4, 3)},  # update<CENTERED>: false, true
 }
+# Whatever is not a buffer of parameters is one address for the whole block:
 HYPER_LOADS = 2  # at most, of float4 width: the hyperparameters are aligned to it
+SCALAR_LOADS = 4  # tensor, bound, gradient scale, a last hyperparameter
+SCALAR_STORES = 2  # the tally, by one thread
 
 
 def run(*command):
@@ -27,6 +30,12 @@ def run(*command):
     if done.returncode:
         sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout + done.stderr
+
+
+def by_entry(text, pattern):
+    """{kernel's mangled name: what is said of it}; the two outputs have them in different orders."""
+    parts = re.split(pattern, text)
+    return dict(zip(parts[1::2], parts[2::2]))
 
 
 def main(nvcc, source, work):
@@ -44,30 +53,39 @@ def main(nvcc, source, work):
             cubin, ptx = f"{work}/{name}_{arch}.cubin", f"{work}/{name}_{arch}.ptx"
             report = run(nvcc, *flags, "-Xptxas", "-v", "-cubin", "-o", cubin)
             run(nvcc, *flags, "-ptx", "-o", ptx)
-            registers = [int(r) for r in re.findall(r"Used (\d+) registers", report)]
-            spills = re.findall(r"(\d+) bytes spill (?:stores|loads)", report)
+            reports = by_entry(report, r"Compiling entry function '(\w+)'")
             with open(ptx) as f:
-                entries = f.read().split(".entry ")[1:]
-            where = f"{name} sm_{arch}"
-            check(len(registers) == len(entries) == len(kernels), where, f"{len(registers)} kernels")
-            check(spills and not any(map(int, spills)), where, f"spills, bytes: {spills}")
-            print(f"{where}: registers {registers}, spills {sum(map(int, spills))}")
-            for (most, loads, stores), used, entry in zip(kernels, registers, entries):
+                entries = by_entry(f.read(), r"\.entry (\w+)")
+            file = f"{name} sm_{arch}"
+            check(reports.keys() == entries.keys() and len(entries) == len(kernels), file, f"{sorted(entries)}")
+            for part, (most, loads, stores) in kernels.items():
+                found = [entry for entry in reports.keys() & entries.keys() if part in entry]
+                if len(found) != 1:
+                    broken.append(f"{file}: {len(found)} kernels have {part} in their name")
+                    continue
+                where, entry = f"{file} {part}", entries[found[0]]
+                used = int(re.search(r"Used (\d+) registers", reports[found[0]])[1])
+                spills = re.findall(r"(\d+) bytes spill (?:stores|loads)", reports[found[0]])
+                print(f"{where}: {used} registers, spills {spills}")
+                check(spills and not any(map(int, spills)), where, f"spills, bytes: {spills}")
                 n = collections.Counter(re.findall(r"\b(?:ld|st)\.global(?:\.nc)?(?:\.v4)?(?=\.)", entry))
                 wide_loads = n["ld.global.v4"] + n["ld.global.nc.v4"]
                 check(used <= most, where, f"{used} registers, at most {most}")
                 check(loads <= wide_loads <= loads + HYPER_LOADS, where, f"{wide_loads} float4 loads, {loads} buffers are read")
                 check(n["st.global.v4"] == stores, where, f"{n['st.global.v4']} float4 stores, {stores} buffers are written")
+                scalar_loads = n["ld.global"] + n["ld.global.nc"]
+                check(scalar_loads <= SCALAR_LOADS, where, f"{scalar_loads} narrow loads, at most {SCALAR_LOADS}")
+                check(n["st.global"] <= SCALAR_STORES, where, f"{n['st.global']} narrow stores, at most {SCALAR_STORES}")
                 check(not re.search(r"\b(?:min|max)\.(?:ftz\.)?f32", entry), where, "the clip uses min or max, which lose a NaN")
                 check(not re.search(r"\.approx|\.ftz", entry), where, "approximate arithmetic")
             if cuobjdump:
                 sass = collections.Counter(re.findall(r"\b(LDG|STG|LDL|STL|FMNMX)\b(\S*)", run(cuobjdump, "-sass", cubin)))
                 wide = {op: sum(k for (o, rest), k in sass.items() if o == op and "128" in rest) for op in ("LDG", "STG")}
-                check(wide["STG"] == sum(k[2] for k in kernels), where, f"{wide['STG']} STG.128")
-                check(wide["LDG"] >= sum(k[1] for k in kernels), where, f"{wide['LDG']} LDG.128")
+                check(wide["STG"] == sum(k[2] for k in kernels.values()), file, f"{wide['STG']} STG.128")
+                check(wide["LDG"] >= sum(k[1] for k in kernels.values()), file, f"{wide['LDG']} LDG.128")
                 for op in ("LDL", "STL", "FMNMX"):
-                    check(not sum(k for (o, _), k in sass.items() if o == op), where, f"{op} in the code")
-                print(f"{where}: SASS {wide['LDG']} LDG.128, {wide['STG']} STG.128")
+                    check(not sum(k for (o, _), k in sass.items() if o == op), file, f"{op} in the code")
+                print(f"{file}: SASS {wide['LDG']} LDG.128, {wide['STG']} STG.128")
     if not cuobjdump:
         print("no cuobjdump: SASS not read, PTX and ptxas' report only")
     print("\n".join(broken))

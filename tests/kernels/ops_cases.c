@@ -1,4 +1,4 @@
-/* ops_cases.c: hand-computed cases of the losses, the gradient norm and the stacks. */
+/* ops_cases.c: hand-computed cases of the losses, the sums of TD, the gradient norm and the stacks. */
 #include <criterion/criterion.h>
 
 #include "backend/cpu/cpu_features.h"
@@ -8,6 +8,7 @@
 #include "softmax_xent/softmax_xent.h"
 #include "squared_error/squared_error.h"
 #include "td_loss/td_loss.h"
+#include "td_stats/td_stats.h"
 
 static void run(int op, const void *args) {
     const kp_op *o = kp_op_get(op);
@@ -183,6 +184,30 @@ Test(squared_error, by_hand) {
     cr_expect_eq(loss, (4 + 1 + 16) / 4.0f, "%g", (double)loss);
     cr_expect(dy[0] == 0 && dy[1] == 1 && dy[2] == -0.5f && dy[3] == -2, "%g %g %g %g",
               (double)dy[0], (double)dy[1], (double)dy[2], (double)dy[3]);
+}
+
+static const struct {
+    const char *name;
+    float q[4]; /* B = 2, A = 2 */
+    double q_max;
+} stats_cases[] = {
+    { "the mean over the minibatch of the largest", { 1, 4, 2, -8 }, 3 },
+    { "a negative maximum is still one", { -4, -2, -8, -16 }, -5 },
+    { "a NaN shows, whichever action has it first", { NAN, 1, 2, 3 }, NAN },
+};
+
+Test(td_stats, by_hand) {
+    for (size_t i = 0; i < KP_COUNT(stats_cases); i++) {
+        const float loss = 0.5f;
+        kp_td_sums sums = { 1, 2, 3 };
+        run(KP_OP_td_stats, &(kp_td_stats_args){ .P = 1, .B = 2, .A = 2, .q = stats_cases[i].q,
+                                                 .loss = &loss, .sums = &sums });
+        double q_max = sums.q_max - 2;
+        cr_expect(isnan(stats_cases[i].q_max) ? isnan(q_max) : q_max == stats_cases[i].q_max,
+                  "%s: %g", stats_cases[i].name, q_max);
+        cr_expect(sums.loss == 1.5 && sums.n == 4, "%s: loss %g in %lld updates", stats_cases[i].name,
+                  sums.loss, (long long)sums.n);
+    }
 }
 
 static const struct {
