@@ -89,7 +89,7 @@ static kp_status train(int argc, char **argv, kp_err *err) {
 }
 
 static kp_status resume(int argc, char **argv, kp_err *err) {
-    kp_run_state state;
+    kp_run_state state = KP_RUN_NONE;
     int exit_code = 0;
     kp_status st = kp_no_more_options(argc, argv, "resume", err);
     if (!st && argc < 1) st = kp_fail(err, KP_BAD_CONFIG, "name a run's directory; see kappa resume --help");

@@ -265,7 +265,7 @@ static kp_status open_dqn(void **out, const kp_learner_options *o, kp_err *err) 
     if (!d) return kp_fail(err, KP_BAD_CONFIG, "DQN: out of host memory");
     d->backend = o->backend, d->log = o->log, d->listener = o->listener;
     d->P = o->P, d->E = o->member->env.count;
-    d->member = malloc((size_t)o->P * sizeof *d->member);
+    d->member = calloc((size_t)o->P, sizeof *d->member);
     d->seed = calloc((size_t)o->P, sizeof *d->seed);
     kp_status st = d->member && d->seed ? KP_OK : kp_fail(err, KP_BAD_CONFIG, "DQN: out of host memory");
     for (int p = 0; !st && p < o->P; p++) d->member[p] = o->member[p], d->seed[p] = o->member[p].seed;

@@ -9,10 +9,11 @@ static int n_slices(const void *args) {
 /* dz = (softmax(z) - onehot) * share; returns the sample's loss. A NaN among the logits reaches
  * all. */
 static float sample(float *restrict dz, const float *restrict z, int n, int label, float share) {
-    float largest = z[0], sum = 0.0f;
+    float largest = z[0];
     for (int k = 1; k < n; k++) largest = z[k] > largest ? z[k] : largest;
     for (int k = 0; k < n; k++) dz[k] = kp_exp_below0(z[k] - largest);
-    for (int k = 0; k < n; k++) sum += dz[k];
+    float sum = dz[0];
+    for (int k = 1; k < n; k++) sum += dz[k];
     float loss = logf(sum) - (z[label] - largest);
     for (int k = 0; k < n; k++) dz[k] = dz[k] / sum * share;
     dz[label] -= share;
