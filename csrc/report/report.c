@@ -18,16 +18,7 @@ kp_report *kp_report_open(void) { return calloc(1, sizeof(kp_report)); }
 
 /* Keys in which runs of one method may differ. */
 static int is_outside_method(const char *key) {
-    static const char *const outside[] = { "seed",        "population.", "run.",
-                                           "device",      "threads",     "env.game",
-                                           "env.workers", "env.python",  "env.rom_dir",
-                                           "checkpoint.", "log." };
-    for (size_t i = 0; i < sizeof outside / sizeof *outside; i++) {
-        size_t n = strlen(outside[i]);
-        if (outside[i][n - 1] == '.' ? !strncmp(key, outside[i], n) : !strcmp(key, outside[i]))
-            return 1;
-    }
-    return 0;
+    return !kp_key_changes_results(key) || !strcmp(key, "seed") || !strcmp(key, "env.game");
 }
 
 static int same_method(const kp_config *a, const kp_config *b) {
