@@ -12,6 +12,7 @@
 #include "bench.h"
 #include "cli.h"
 #include "env/env.h"
+#include "machine.h"
 
 typedef struct {
     int json;
@@ -19,16 +20,9 @@ typedef struct {
 } printer;
 
 static void describe_machine(char *text, size_t size) {
-    char line[256], model[100] = "unknown processor";
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    while (f && fgets(line, sizeof line, f)) {
-        char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) || !colon) continue;
-        snprintf(model, sizeof model, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
-        break;
-    }
-    if (f) fclose(f);
-    snprintf(text, size, "%s, %d CPUs, %s", model, kp_cpus_allowed(), kp_isa_name(kp_isa()));
+    char processor[100];
+    kp_processor_name(processor, sizeof processor);
+    snprintf(text, size, "%s, %d CPUs, %s", processor, kp_cpus_allowed(), kp_isa_name(kp_isa()));
 }
 
 static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(); }

@@ -1,0 +1,114 @@
+/* doctor.c: `kappa doctor` on this machine, and with things taken away from it. */
+#include "program.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "base/files.h"
+#include "env/games.h"
+#include "scratch.h"
+
+/* The line that begins with state and what; "" if there is none. */
+static const char *line_of(const char *text, const char *state, const char *what) {
+    static char line[1024];
+    char start[64];
+    snprintf(start, sizeof start, "%-9s%-12s", state, what);
+    for (; *text; text += strcspn(text, "\n"), text += *text == '\n')
+        if (!strncmp(text, start, strlen(start))) {
+            snprintf(line, sizeof line, "%.*s", (int)strcspn(text, "\n"), text);
+            return line;
+        }
+    return "";
+}
+
+static void expect_line(const program_said *p, const char *state, const char *what, const char *says) {
+    const char *line = line_of(p->out, state, what);
+    cr_expect(*line && strstr(line, says), "no line '%s %s ... %s' in: %s", state, what, says, p->out);
+}
+
+static void setup(void) { setenv("KAPPA_PYTHON", KP_TEST_PYTHON, 1); }
+
+TestSuite(doctor, .init = setup, .timeout = 60);
+
+Test(doctor, this_machine_trains) {
+    const program_said *p = PROGRAM("doctor");
+    cr_assert_eq(p->code, 0, "%s%s", p->out, p->err);
+    static const char *const what[] = { "processor", "cores", "memory", "device", "python", "ale-py", "numpy", "ROMs",
+                                        "emulator", "folder" };
+    for (size_t i = 0; i < sizeof what / sizeof *what; i++) expect_line(p, "ok", what[i], "");
+    expect_line(p, "ok", "ale-py", "0.12.1");
+    expect_line(p, "ok", "emulator", "pong: ");
+    cr_expect(atoi(strstr(line_of(p->out, "ok", "emulator"), "pong: ") + 6) > 50, "%s", p->out);
+    cr_expect(!strstr(p->out, "wrong "), "%s", p->out);
+    cr_expect(strstr(p->out, "\nTraining on the CPU works here: kappa train "), "%s", p->out);
+}
+
+Test(doctor, an_interpreter_without_ale_py) {
+    char folder[KP_PATH], empty[KP_PATH];
+    scratch_folder(folder);
+    kp_path_join(empty, folder, "python", NULL);
+    static const char script[] = "#!/bin/sh\nexec " KP_TEST_PYTHON " -S \"$@\"\n"; /* -S: without its packages */
+    cr_assert_eq(kp_file_write(empty, script, sizeof script - 1, NULL), KP_OK);
+    cr_assert(!chmod(empty, 0755));
+    const program_said *p = PROGRAM("doctor", "--python", empty);
+    cr_expect_eq(p->code, 4, "%d", p->code);
+    expect_line(p, "ok", "python", "3.");
+    expect_line(p, "missing", "ale-py", "pip install ale-py==0.12.1 numpy==");
+    expect_line(p, "missing", "ROMs", "ale-py brings them");
+    expect_line(p, "missing", "emulator", "not tried");
+    cr_expect(strstr(p->err, "doctor: training cannot start here: ") && strstr(p->err, "has no ale-py 0.12.1"), "%s", p->err);
+    kp_folder_remove(folder, NULL);
+}
+
+Test(doctor, no_interpreter) {
+    const program_said *p = PROGRAM("doctor", "--python", "/nowhere/python");
+    cr_expect_eq(p->code, 4, "%d", p->code);
+    expect_line(p, "missing", "python", "/nowhere/python does not run");
+}
+
+Test(doctor, roms_that_are_missing_or_altered) {
+    char folder[KP_PATH], rom[KP_PATH], wheel[900], from[1024];
+    kp_err err = { "" };
+    uint8_t *bytes = NULL;
+    size_t n;
+    scratch_folder(folder);
+    const program_said *p = PROGRAM("doctor", "--rom-dir", folder);
+    cr_expect_eq(p->code, 3, "%d", p->code);
+    expect_line(p, "missing", "ROMs", "108 of 108 games");
+    cr_expect(strstr(p->err, "0 intact ROMs in "), "%s", p->err);
+
+    cr_assert_eq(kp_game_rom_dir(KP_TEST_PYTHON, wheel, sizeof wheel, &err), KP_OK, "%s", err.text);
+    cr_assert_eq(kp_game_rom_check("qbert", wheel, from, sizeof from, &err), KP_OK, "%s", err.text);
+    cr_assert_eq(kp_file_read(from, &bytes, &n, &err), KP_OK, "%s", err.text);
+    kp_path_join(rom, folder, "qbert.bin", NULL);
+    cr_assert_eq(kp_file_write(rom, bytes, n, &err), KP_OK, "%s", err.text);
+    p = PROGRAM("doctor", "--rom-dir", folder);
+    cr_expect_eq(p->code, 0, "one game is enough to train: %s", p->err);
+    expect_line(p, "ok", "ROMs", "1 of 108 games");
+    expect_line(p, "missing", "ROMs", "107 of 108 games");
+    expect_line(p, "ok", "emulator", "qbert: ");
+
+    bytes[n / 2] ^= 1;
+    kp_path_join(rom, folder, "pong.bin", NULL);
+    cr_assert_eq(kp_file_write(rom, bytes, n, &err), KP_OK, "%s", err.text);
+    p = PROGRAM("doctor", "--rom-dir", folder);
+    cr_expect_eq(p->code, 3, "%d", p->code);
+    expect_line(p, "wrong", "ROMs", "/pong.bin: altered ROM, MD5 ");
+    cr_expect(strstr(p->err, "1 altered ROM in "), "%s", p->err);
+    free(bytes);
+    kp_folder_remove(folder, NULL);
+}
+
+Test(doctor, a_folder_that_cannot_be_written) {
+    cr_assert(!chdir("/proc"));
+    const program_said *p = PROGRAM("doctor");
+    cr_expect_eq(p->code, 6, "%d", p->code);
+    expect_line(p, "wrong", "folder", "cannot write");
+}
+
+Test(doctor, without_gnuplot_training_works_all_the_same) {
+    setenv("PATH", "/nowhere", 1);
+    const program_said *p = PROGRAM("doctor");
+    cr_expect_eq(p->code, 0, "%s", p->err);
+    expect_line(p, "missing", "gnuplot", "apt install gnuplot-nox");
+}
