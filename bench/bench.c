@@ -11,6 +11,9 @@
 
 const kp_bench_row kp_bench_table[] = {
     { "adam_clip", "Adam and the clip in one pass: GB/s at 28 bytes a parameter", kp_bench_adam_clip },
+    { "dqn_update", "one agent's DQN updates on all cores, from frame numbers to clipped weights",
+      kp_bench_dqn_update },
+    { "dqn_population", "the same of 8 agents together", kp_bench_dqn_population },
     { 0 },
 };
 

@@ -35,6 +35,8 @@ typedef struct {
 
 /* The benchmarks. */
 kp_status kp_bench_adam_clip(const kp_bench_options *options, kp_err *err);
+kp_status kp_bench_dqn_update(const kp_bench_options *options, kp_err *err);
+kp_status kp_bench_dqn_population(const kp_bench_options *options, kp_err *err);
 
 /* All benchmarks; ends with a row whose name is NULL. */
 extern const kp_bench_row kp_bench_table[];
