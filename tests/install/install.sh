@@ -47,6 +47,18 @@ same "$work/examples/spirals"
 by_package "$here/consumer" "$work/consumer"
 "$work/consumer/consumer"
 
+# Where nothing that Kappa is built on is found, the shared library is, and what the static one lacks is told.
+export PKG_CONFIG_LIBDIR=$work/none
+by_package "$root/examples" "$work/examples_alone"
+if "$CMAKE" -S "$here/consumer" -B "$work/consumer_alone" -DCMAKE_PREFIX_PATH="$prefix" >"$work/alone.log" 2>&1; then
+    fail "the static library is found without what it is built on"
+fi
+tr -s '\n ' ' ' <"$work/alone.log" | grep -q "to be linked with PkgConfig::FYAML, which is not found" || {
+    cat "$work/alone.log" >&2
+    fail "that says nothing of FYAML"
+}
+unset PKG_CONFIG_LIBDIR
+
 # pkg-config, shared.
 export PKG_CONFIG_PATH=$lib/pkgconfig
 version=$(sed -n 's/^#define KP_VERSION "\(.*\)"/\1/p' "$prefix/include/kappa/version.h")

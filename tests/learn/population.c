@@ -2,6 +2,7 @@
  * allocated, and what is wrong is told. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -212,7 +213,7 @@ Test(population, a_step_goes_down_the_gradient) {
 
 static void train(kp_population *pop, kp_objective objective, int P, int first,
                   float loss[STEPS][MAX_P]) {
-    static data d;
+    data d;
     for (int t = 0; t < STEPS; t++) {
         kp_err err = { "" };
         fill(&d, P, first, t);
@@ -249,6 +250,38 @@ Test(population, member_equals_itself_alone) {
                 }
                 kp_population_close(all);
             }
+}
+
+typedef struct {
+    kp_population *pop;
+    int first;
+} trainee;
+
+static void *train_one(void *context) {
+    trainee *t = context;
+    float loss[STEPS][MAX_P];
+    train(t->pop, KP_CROSS_ENTROPY, 3, t->first, loss);
+    return NULL;
+}
+
+Test(population, different_populations_may_train_in_different_threads) {
+    kp_member_options member[6];
+    for (int p = 0; p < 6; p++) member[p] = member_options(p);
+    pthread_t thread[2];
+    trainee one[2], together[2];
+    for (int i = 0; i < 2; i++) {
+        kp_population_options o = options(3, member + 3 * i);
+        one[i] = (trainee){ open_it(&o), 3 * i }, together[i] = (trainee){ open_it(&o), 3 * i };
+        train_one(&one[i]);
+    }
+    for (int i = 0; i < 2; i++) pthread_create(&thread[i], NULL, train_one, &together[i]);
+    for (int i = 0; i < 2; i++) pthread_join(thread[i], NULL);
+    for (int i = 0; i < 2; i++) {
+        for (int p = 0; p < 3; p++)
+            expect_same_weights("two threads", one[i].pop, p, together[i].pop, p);
+        kp_population_close(one[i].pop);
+        kp_population_close(together[i].pop);
+    }
 }
 
 Test(population, a_shared_minibatch_is_the_same_for_each) {
@@ -302,7 +335,7 @@ Test(population, a_step_allocates_nothing) {
     kp_population_options o = options(3, member);
     int64_t before = n_allocations;
     kp_population *pop = open_it(&o);
-    cr_assert_gt(n_allocations, before, "allocations are counted");
+    cr_assert(n_allocations > before, "allocations are counted");
     fill(&d, 3, 0, 0);
     kp_batch b = batch(&d, o.loss, 0);
     before = n_allocations;
