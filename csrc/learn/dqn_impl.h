@@ -35,6 +35,7 @@ typedef struct {
     int64_t fill_end, fill_updates; /* from fill_end on updates are due, fill_updates were made before */
     int64_t evaluations;
     int64_t row_updates;          /* updates before the latest row */
+    int64_t gradient_at;          /* updates when grad_l2 was measured: checkpoints have no gradients */
     uint8_t *active;              /* [P] 0: its weights are not finite */
 
     int *action;                  /* [P * E] */
@@ -63,6 +64,7 @@ int64_t kp_dqn_updates_due(const kp_dqn *d);
 
 /* dqn_rows.c. make_rows ends the interval: the running sums start from zero. */
 kp_status kp_dqn_rows_open(kp_dqn *d, kp_err *err);
+kp_status kp_dqn_measure(kp_dqn *d, kp_err *err); /* theta_l2, grad_l2 */
 kp_status kp_dqn_make_rows(kp_dqn *d, int evaluated, kp_err *err);
 const kp_metrics_column *kp_dqn_columns(const void *learner, int *n);
 int kp_dqn_row(const void *learner, int member, kp_metrics_value *value);

@@ -136,13 +136,20 @@ static void fill_row(kp_dqn *d, int p, int evaluated, kp_metrics_value *v) {
     if (updates) m->share_clipped = v[SHARE_CLIPPED].d;
 }
 
+kp_status kp_dqn_measure(kp_dqn *d, kp_err *err) {
+    float *grad_l2 = d->gradient_at == d->updates ? NULL : d->grad_l2;
+    kp_status st = kp_dqn_update_norms(d->update, d->theta_l2, grad_l2, err);
+    if (!st) d->gradient_at = d->updates;
+    return st;
+}
+
 kp_status kp_dqn_make_rows(kp_dqn *d, int evaluated, kp_err *err) {
     size_t P = (size_t)d->P, sums_bytes = P * sizeof *d->sums;
     kp_optim *optim = kp_dqn_update_optim(d->update);
     kp_td_sums *sums = kp_dqn_update_sums(d->update);
     kp_status st = kp_optim_tally(optim, d->tally, err);
     if (!st) st = kp_backend_download(d->backend, d->sums, sums, sums_bytes, err);
-    if (!st) st = kp_dqn_update_norms(d->update, d->theta_l2, d->grad_l2, err);
+    if (!st) st = kp_dqn_measure(d, err);
     if (st) return st;
     for (int p = 0; p < d->P; p++) {
         d->has_row[p] = d->active[p];

@@ -1,10 +1,11 @@
 /* dqn_state.c: a DQN's beginning, and its whole state in a checkpoint.
  *
  *     theta/ target/ m/ v/ ...    [P][tensor]     weights.h
- *     dqn.counters                [7] int64       the schedule
+ *     dqn.counters                [8] int64       the schedule
  *     dqn.active                  [P]             0: weights not finite, stopped
  *     dqn.optimizer_steps         [P]
  *     dqn.interval, .sums, .tally [P][...]        sums since the latest row of metrics
+ *     dqn.gradient_l2             [P]             of the latest update
  *     dqn.progress                [P][5]          what the live table shows
  *     env.bytes, env.lengths                      each emulator's log (env.h)
  *     replay.index                                and segments in files of their own (ring_file.h) */
@@ -14,7 +15,7 @@
 #include "dqn_impl.h"
 #include "weights.h"
 
-enum { N_COUNTERS = 7 };
+enum { N_COUNTERS = 8 };
 
 /* ---- the beginning ------------------------------------------------------------------------------ */
 
@@ -58,13 +59,14 @@ static kp_status pass_small(kp_dqn *d, const state_io *io, kp_err *err) {
     if (!st) st = pass(io, "dqn.interval", KP_U64, 2, (int64_t[]){ d->P, 5 }, d->interval, err);
     if (!st) st = pass(io, "dqn.sums", KP_U64, 2, (int64_t[]){ d->P, 3 }, d->sums, err);
     if (!st) st = pass(io, "dqn.tally", KP_U64, 3, (int64_t[]){ d->P, d->T, 2 }, d->tally, err);
+    if (!st) st = pass(io, "dqn.gradient_l2", KP_F32, 1, P, d->grad_l2, err);
     if (!st) st = pass(io, "dqn.progress", KP_U64, 2, (int64_t[]){ d->P, 5 }, d->member_progress, err);
     return st;
 }
 
 static kp_status pass_counters(kp_dqn *d, const state_io *io, kp_err *err) {
     int64_t *all[N_COUNTERS] = { &d->agent_step,   &d->updates,     &d->settled,    &d->fill_end,
-                                 &d->fill_updates, &d->evaluations, &d->row_updates }, value[N_COUNTERS];
+                                 &d->fill_updates, &d->evaluations, &d->row_updates, &d->gradient_at }, value[N_COUNTERS];
     for (int i = 0; i < N_COUNTERS; i++) value[i] = *all[i];
     kp_status st = pass(io, "dqn.counters", KP_I64, 1, (int64_t[]){ N_COUNTERS }, value, err);
     for (int i = 0; !st && i < N_COUNTERS; i++) *all[i] = value[i];
@@ -148,6 +150,7 @@ kp_status kp_dqn_save(void *learner, kp_checkpoint_writer *w, int with_replay, k
     if (!st)
         st = kp_backend_download(d->backend, d->sums, kp_dqn_update_sums(d->update), (size_t)d->P * sizeof *d->sums,
                                  err);
+    if (!st) st = kp_dqn_measure(d, err);
     if (!st) st = pass_state(d, &(state_io){ .to = w }, err);
     if (!st && with_replay) st = save_envs(d, w, err);
     if (!st && with_replay) st = save_replay(d, w, err);

@@ -208,7 +208,7 @@ kp_status kp_dqn_update_norms(kp_dqn_update *u, float *theta_l2, float *grad_l2,
     size_t bytes = (size_t)u->P * sizeof(float);
     kp_status st = kp_program_run(u->norms, NULL, err);
     if (!st) st = kp_backend_download(u->backend, theta_l2, u->norm, bytes, err);
-    if (!st) st = kp_backend_download(u->backend, grad_l2, u->norm + u->P, bytes, err);
+    if (!st && grad_l2) st = kp_backend_download(u->backend, grad_l2, u->norm + u->P, bytes, err);
     return st;
 }
 

@@ -63,7 +63,7 @@ const float *kp_dqn_update_grad(const kp_dqn_update *update); /* of the latest u
 kp_td_sums *kp_dqn_update_sums(const kp_dqn_update *update); /* [P] backend memory; zero them by upload */
 const float *kp_dqn_update_loss(const kp_dqn_update *update); /* [P] backend memory, of the latest update */
 
-/* l2 norms of the weights and of the latest gradient, [P] host each. */
+/* l2 norms of the weights and of the latest gradient, [P] host each; grad_l2 may be NULL. */
 kp_status kp_dqn_update_norms(kp_dqn_update *update, float *theta_l2, float *grad_l2, kp_err *err);
 
 double kp_dqn_update_flops(const kp_dqn_update *update); /* multiplies and adds of one member's update */
