@@ -137,6 +137,9 @@ static kp_status start(kp_env *e, int at, kp_err *err) {
             ssize_t got = read(said[0], text, sizeof text - 1);
             text[got > 0 ? got : 0] = 0;
             text[strcspn(text, "\n")] = 0;
+            if (!*text)
+                snprintf(text, sizeof text, "%.300s: ended at once, %s %d", e->python, WIFEXITED(rc) ? "exit code" : "signal",
+                         WIFEXITED(rc) ? WEXITSTATUS(rc) : WTERMSIG(rc));
             e->workers[at].pid = 0;
             if (WIFEXITED(rc) && WEXITSTATUS(rc) == KP_BAD_DATA) return kp_fail(err, KP_BAD_DATA, "%s", text);
             return kp_fail(err, KP_DEVICE, "env: the Atari worker did not start (%s); pip install ale-py==0.12.1"

@@ -7,8 +7,8 @@
  *     runs/study/population-000/    a run directory, whose members are runs of the study
  *     runs/study/population-001/    ...
  *
- * Runs that stand in a population already stay there, whatever is added to the study later; the others
- * are packed (pack.h) into new ones. */
+ * Runs that stand in a population already, known by their settings, stay there, whatever is added to the
+ * study later; the others are packed (pack.h) into new ones. */
 #pragma once
 #include "base/files.h"
 #include "grid.h"

@@ -22,26 +22,39 @@ static inline void program_read(int fd, char *text, size_t size) {
     close(fd);
 }
 
-/* arguments: after the program's name, up to a NULL. Standard output is no terminal. The answer lies
- * in memory of its own until the next call. */
-static inline const program_said *program(const char *const *arguments) {
-    static program_said said;
-    const char *argv[32] = { KP_PROGRAM };
-    int n = 1, out = memfd_create("out", MFD_CLOEXEC), err = memfd_create("err", MFD_CLOEXEC), rc = 0;
+typedef struct {
     pid_t pid;
+    int out, err; /* files in memory */
+} program_running;
+
+/* arguments: after the program's name, up to a NULL. Standard output is no terminal. */
+static inline program_running program_start(const char *const *arguments) {
+    const char *argv[64] = { KP_PROGRAM };
+    program_running r = { .out = memfd_create("out", MFD_CLOEXEC), .err = memfd_create("err", MFD_CLOEXEC) };
+    int n = 1;
     posix_spawn_file_actions_t actions;
-    for (; *arguments && n < 31; arguments++) argv[n++] = *arguments;
-    cr_assert(out >= 0 && err >= 0);
+    for (; *arguments && n < 63; arguments++) argv[n++] = *arguments;
+    cr_assert(r.out >= 0 && r.err >= 0 && !*arguments);
     posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
-    cr_assert(!posix_spawn(&pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ), "%s", argv[0]);
+    posix_spawn_file_actions_adddup2(&actions, r.out, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, r.err, STDERR_FILENO);
+    cr_assert(!posix_spawn(&r.pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ), "%s", argv[0]);
     posix_spawn_file_actions_destroy(&actions);
-    cr_assert(waitpid(pid, &rc, 0) == pid);
+    return r;
+}
+
+/* Waits for its end. The answer lies in memory of its own until the next call. */
+static inline const program_said *program_end(program_running r) {
+    static program_said said;
+    int rc = 0;
+    cr_assert(waitpid(r.pid, &rc, 0) == r.pid);
     said.code = WIFEXITED(rc) ? WEXITSTATUS(rc) : 128 + WTERMSIG(rc);
-    program_read(out, said.out, sizeof said.out);
-    program_read(err, said.err, sizeof said.err);
+    program_read(r.out, said.out, sizeof said.out);
+    program_read(r.err, said.err, sizeof said.err);
     return &said;
 }
 
+static inline const program_said *program(const char *const *arguments) { return program_end(program_start(arguments)); }
+
+#define PROGRAM_START(...) program_start((const char *const[]){ __VA_ARGS__, NULL })
 #define PROGRAM(...) program((const char *const[]){ __VA_ARGS__, NULL })
