@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,7 +72,7 @@ static void update_rates(kp_show *s, const kp_progress *n, double t) {
     s->shown_step = n->agent_step, s->shown_updates = n->updates, s->shown_s = t;
 }
 
-static void summary(const kp_show *s, const kp_progress *n, char *text, size_t size) {
+static void summary(const kp_show *s, const kp_progress *n, int with_values, char *text, size_t size) {
     char a[16], b[16], c[16], d[24], e[24], f[24], g[24];
     double left = (double)(n->agent_steps - n->agent_step) * n->P / s->rate_steps;
     int at = snprintf(text, size, "%-8s %s/%s steps  %s updates  %.0f steps/s  %.1f updates/s", n->phase,
@@ -79,10 +80,21 @@ static void summary(const kp_show *s, const kp_progress *n, char *text, size_t s
                       brief(c, (double)n->updates), s->rate_steps, s->rate_updates);
     if (!strcmp(n->phase, "evaluate"))
         at += snprintf(text + at, size - (size_t)at, "  game step %lld", (long long)n->eval_step);
-    snprintf(text + at, size - (size_t)at, "  return %s  eval %s  clipped %s%%  left %s",
+    if (!with_values) {
+        snprintf(text + at, size - (size_t)at, "  left %s", duration(g, left));
+        return;
+    }
+    snprintf(text + at, size - (size_t)at, "  return %s  eval %s  clipped %s  left %s",
              value(d, mean_of(n, offsetof(kp_member_progress, return_mean)), "%.1f", 1),
              value(e, mean_of(n, offsetof(kp_member_progress, eval_return)), "%.1f", 1),
-             value(f, mean_of(n, offsetof(kp_member_progress, share_clipped)), "%.2f", 100), duration(g, left));
+             value(f, mean_of(n, offsetof(kp_member_progress, share_clipped)), "%.2f%%", 100), duration(g, left));
+}
+
+/* A line that wraps would be two when it is erased. */
+static void put_line(const char *text) {
+    struct winsize w = { 0 };
+    int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &w) || w.ws_col < 20 ? 80 : w.ws_col;
+    fprintf(stderr, "%.*s\n", columns - 1, text);
 }
 
 static void erase(kp_show *s) {
@@ -95,19 +107,21 @@ static void draw(kp_show *s, const kp_progress *n) {
     erase(s);
     if (n->P > 1) {
         int rows = n->P < MAX_ROWS ? n->P : MAX_ROWS;
-        fprintf(stderr, "  %-34s %9s %9s %9s %9s\n", "run", "return", "eval", "|weights|", "clipped");
+        snprintf(line, sizeof line, "  %-34s %9s %9s %9s %9s", "run", "return", "eval", "|weights|", "clipped");
+        put_line(line);
         for (int p = 0; p < rows; p++) {
             const kp_member_progress *m = &n->member[p];
             char a[24], b[24], c[24], d[24];
-            fprintf(stderr, "  %-34.34s %9s %9s %9s %8s%%%s\n", s->name[p], value(a, m->return_mean, "%.1f", 1),
-                    value(b, m->eval_return, "%.1f", 1), value(c, m->weight_l2, "%.2f", 1),
-                    value(d, m->share_clipped, "%.2f", 100), m->stopped_at >= 0 ? "  stopped: non-finite" : "");
+            snprintf(line, sizeof line, "  %-34.34s %9s %9s %9s %9s%s", s->name[p], value(a, m->return_mean, "%.1f", 1),
+                     value(b, m->eval_return, "%.1f", 1), value(c, m->weight_l2, "%.2f", 1),
+                     value(d, m->share_clipped, "%.2f%%", 100), m->stopped_at >= 0 ? "  stopped: non-finite" : "");
+            put_line(line);
         }
         s->n_lines = rows + 1;
         if (n->P > rows) fprintf(stderr, "  ... and %d more\n", n->P - rows), s->n_lines++;
     }
-    summary(s, n, line, sizeof line);
-    fprintf(stderr, "%s\n", line);
+    summary(s, n, n->P == 1, line, sizeof line);
+    put_line(line);
     s->n_lines++;
     fflush(stderr);
 }
@@ -123,7 +137,7 @@ void kp_show_tell(void *context, const kp_progress *n) {
         draw(s, n);
     } else {
         char line[256];
-        summary(s, n, line, sizeof line);
+        summary(s, n, 1, line, sizeof line);
         fprintf(stderr, "%s\n", line);
     }
 }
