@@ -10,7 +10,7 @@
 #include "kappa/version.h"
 
 static const kp_command *const commands[] = {
-    &kp_command_train, &kp_command_sweep, &kp_command_resume,
+    &kp_command_train, &kp_command_sweep, &kp_command_resume, &kp_command_eval,
     &kp_command_report, &kp_command_config, &kp_command_list, &kp_command_doctor,
     &kp_command_bench,
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "config/overrides.h"
 #include "report/report.h"
 #include "run/signals.h"
 #include "sweep/sweep.h"
@@ -44,21 +45,10 @@ static void show_plan(const kp_sweep *sweep, const kp_study *study, const char *
 
 static kp_status override(kp_sweep *sweep, const sweep_run *r, kp_err *err) {
     kp_status st = KP_OK;
-    for (int a = 0; a < r->n_args; a++) {
-        char key[96];
-        const char *value = strchr(r->args[a], '=');
-        if (!value || (size_t)(value - r->args[a]) >= sizeof key)
-            return kp_fail(err, KP_BAD_CONFIG, "command line: %s: expected key=value, such as threads=2", r->args[a]);
-        snprintf(key, sizeof key, "%.*s", (int)(value - r->args[a]), r->args[a]);
-        if (kp_key_find(key) >= 0 && kp_key_changes_results(key))
-            return kp_fail(err, KP_BAD_CONFIG, "command line: %s belongs into the study's file, so that the file says "
-                           "what was run", key);
-        for (int i = 0; i < sweep->n; i++)
-            for (int m = 0; !st && m < sweep->population[i].P; m++)
-                st = kp_config_set(&sweep->population[i].member[m], NULL, key, value + 1, "command line", err);
-        if (st) return st;
-    }
-    return KP_OK;
+    for (int i = 0; !st && i < sweep->n; i++)
+        st = kp_override(sweep->population[i].member, sweep->population[i].P, r->n_args, r->args,
+                         "belongs into the study's file, so that the file says what was run", err);
+    return st;
 }
 
 /* Trains or resumes one population. Only an interruption ends the sweep; failures are told and kept. */

@@ -273,6 +273,11 @@ kp_status kp_env_open(kp_env **out, const kp_env_options *o, kp_err *err) {
 int kp_env_n_actions(const kp_env *env) { return env->n_actions; }
 int kp_env_worker_pid(const kp_env *e, int i) { return e->workers[i % e->n_workers].pid; }
 
+const uint8_t *kp_env_screen(const kp_env *e, int i, int *height) {
+    *height = (int)((const control *)e->memory)->height;
+    return screen_of(e, i, 1);
+}
+
 static kp_status replay_one(kp_env *e, int i, kp_err *err) {
     int w = i % e->n_workers;
     for (int k = w; k < e->n_envs; k += e->n_workers) slot_of(e, k)->command = IDLE;

@@ -76,6 +76,11 @@ size_t kp_env_state_bytes(const kp_env *env);
 kp_status kp_env_save(const kp_env *env, int i, uint8_t *bytes, size_t *n, kp_err *err);
 kp_status kp_env_load(kp_env *env, int i, const uint8_t *bytes, size_t n, kp_err *err);
 
+/* The emulator's latest screen of environment i, as colours of kp_atari_palette times two: [height][160],
+ * borrowed until the next send or reset. */
+const uint8_t *kp_env_screen(const kp_env *env, int i, int *height);
+extern const uint32_t kp_atari_palette[128]; /* NTSC, 0xRRGGBB, as ALE has it */
+
 /* The process that plays environment i; tests kill it. */
 int kp_env_worker_pid(const kp_env *env, int i);
 

@@ -25,7 +25,7 @@ struct kp_screen {
     uint8_t small[3][KP_FRAME_BYTES];
 };
 
-static const uint32_t palette[COLOURS] = { /* ALE's NTSC colours, 0xRRGGBB */
+const uint32_t kp_atari_palette[COLOURS] = {
     0x000000, 0x4a4a4a, 0x6f6f6f, 0x8e8e8e, 0xaaaaaa, 0xc0c0c0, 0xd6d6d6, 0xececec, 0x484800,
     0x69690f, 0x86861d, 0xa2a22a, 0xbbbb35, 0xd2d240, 0xe8e84a, 0xfcfc54, 0x7c2c00, 0x904811,
     0xa26221, 0xb47a30, 0xc3903d, 0xd2a44a, 0xdfb755, 0xecc860, 0x901c00, 0xa33915, 0xb55328,
@@ -43,7 +43,7 @@ static const uint32_t palette[COLOURS] = { /* ALE's NTSC colours, 0xRRGGBB */
     0xe8cc63, 0xfce070
 };
 
-static int channel(int colour, int c) { return (int)(palette[colour] >> (16 - 8 * c) & 255); }
+static int channel(int colour, int c) { return (int)(kp_atari_palette[colour] >> (16 - 8 * c) & 255); }
 static int larger(int a, int b) { return a > b ? a : b; }
 
 /* ALE's grey. */

@@ -110,6 +110,9 @@ kp_status kp_evaluator_run(kp_evaluator *v, int64_t index, const uint8_t *active
     return st;
 }
 
+const kp_env *kp_evaluator_env(const kp_evaluator *v) { return v->env; }
+int kp_evaluator_is_playing(const kp_evaluator *v, int game) { return v->playing[game]; }
+
 void kp_evaluator_close(kp_evaluator *v) {
     if (!v) return;
     kp_actor_close(v->actor);

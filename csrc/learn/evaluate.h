@@ -30,4 +30,9 @@ kp_status kp_evaluator_open(kp_evaluator **evaluator, kp_backend *backend, const
 kp_status kp_evaluator_run(kp_evaluator *evaluator, int64_t index, const uint8_t *active, double *returns,
                            const kp_listener *listener, const kp_progress *now, kp_err *err);
 
+/* For a listener that looks on: the games, member after member, `episodes` of each, and whether one is
+ * still being played. */
+const kp_env *kp_evaluator_env(const kp_evaluator *evaluator);
+int kp_evaluator_is_playing(const kp_evaluator *evaluator, int game);
+
 void kp_evaluator_close(kp_evaluator *evaluator); /* NULL is fine */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "config/overrides.h"
 #include "learner.h"
 #include "run/members.h"
 #include "run/rundir.h"
@@ -257,24 +258,6 @@ kp_status kp_train(const kp_train_options *o, kp_err *err) {
     return st;
 }
 
-static kp_status override(session *s, int n, const char *const *args, kp_err *err) {
-    kp_status st = KP_OK;
-    for (int i = 0; !st && i < n; i++) {
-        char key[96];
-        const char *value = strchr(args[i], '=');
-        if (!value || value == args[i] || (size_t)(value - args[i]) >= sizeof key)
-            return kp_fail(err, KP_BAD_CONFIG, "command line: %s: expected key=value, such as threads=2", args[i]);
-        snprintf(key, sizeof key, "%.*s", (int)(value - args[i]), args[i]);
-        if (kp_key_find(key) >= 0 && kp_key_changes_results(key))
-            return kp_fail(err, KP_BAD_CONFIG, "command line: %s would make it another run; start a new one with "
-                           "`kappa train`", key);
-        for (int p = 0; !st && p < s->P; p++)
-            st = kp_config_set(&s->member[p], NULL, key, value + 1, "command line", err);
-    }
-    for (int p = 0; !st && p < s->P; p++) st = kp_config_check(&s->member[p], err);
-    return st;
-}
-
 kp_status kp_train_resume(const kp_train_options *o, int n, const char *const *args, kp_err *err) {
     kp_err mine = { "" };
     session s = { .o = o };
@@ -285,7 +268,7 @@ kp_status kp_train_resume(const kp_train_options *o, int n, const char *const *a
     if (!st) st = kp_rundir_peek(o->dir, &state, &exit_code, NULL, err);
     if (!st && state != KP_RUN_DONE) {
         st = kp_members_read(o->dir, &s.member, &s.P, err);
-        if (!st) st = override(&s, n, args, err);
+        if (!st) st = kp_override(s.member, s.P, n, args, "would make it another run; start a new one with `kappa train`", err);
         if (!st) st = run(&s, err);
     }
     release(&s);
