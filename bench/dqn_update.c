@@ -123,7 +123,7 @@ static kp_status run(const kp_bench_options *o, const char *name, int P, double 
     int repeats = o->repeats > 0 ? o->repeats : 9;
     if (repeats > MAX_REPEATS) repeats = MAX_REPEATS;
     bench b = { 0 };
-    double ours[2], peak[2], peer = NAN;
+    double ours[2] = { NAN, NAN }, peak[2] = { NAN, NAN }, peer = NAN;
     kp_status st = prepare(&b, P, o->n_threads, err);
     if (!st) st = measure(&b, repeats, &ours[0], &peak[0], err);
     ours[1] = ours[0], peak[1] = peak[0];

@@ -154,7 +154,7 @@ static kp_status play(evaluation *e, const char *dir, kp_trained *t, kp_err *err
     int P, chosen = -1, n = kp_trained_episodes(t);
     const kp_config *member = kp_trained_members(t, &P);
     uint8_t *active = calloc((size_t)P, 1);
-    double *returns = calloc((size_t)(P * n), sizeof *returns);
+    double *returns = calloc((size_t)P * (size_t)n, sizeof *returns);
     kp_status st = active && returns ? KP_OK : kp_fail(err, KP_BAD_CONFIG, "%s: out of host memory", dir);
     if (!st) st = choose(e, t, dir, &chosen, err);
     for (int p = 0; !st && p < P; p++) active[p] = chosen < 0 || chosen == p;

@@ -59,7 +59,7 @@ kp_status kp_gif_open(kp_gif **out, const char *path, int width, int height, con
     if (!g) return kp_fail(err, KP_BAD_CONFIG, "%s: out of host memory", path);
     g->width = width, g->height = height, g->centiseconds = centiseconds;
     g->before = calloc((size_t)width, (size_t)height);
-    g->line = malloc((size_t)(WIDEN * width));
+    g->line = malloc((size_t)WIDEN * (size_t)width);
     snprintf(g->path, sizeof g->path, "%s", path);
     int length = snprintf(g->partial, sizeof g->partial, "%s.partial", path);
     kp_status st = KP_OK;

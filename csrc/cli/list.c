@@ -103,7 +103,7 @@ static void print_games(const rom_state *state) {
 static kp_status list_games(const options *o, kp_err *err) {
     char dir[900], path[1024];
     int n = kp_games_n(), count[N_STATES] = { 0 };
-    rom_state *state = malloc((size_t)n * sizeof *state);
+    rom_state *state = calloc((size_t)n, sizeof *state);
     char(*wrong)[512] = calloc((size_t)n, sizeof *wrong);
     kp_status st = KP_OK;
     if (!state || !wrong) {

@@ -108,7 +108,7 @@ static kp_status check_choices(const kp_population_options *o, kp_err *err) {
  * gradients. Asked before the net is laid out, so that a width with a digit too many is told, not
  * tried. */
 static kp_status check_memory(const kp_population_options *o, kp_err *err) {
-    double weights = 0, sample = o->n_inputs, in = o->n_inputs;
+    double in = o->n_inputs, weights = 0, sample = in;
     for (int i = 0; i < o->n_layers; in = o->width[i++]) {
         weights += (in + 1) * o->width[i];
         sample += 2.0 * o->width[i];
