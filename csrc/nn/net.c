@@ -68,19 +68,19 @@ static void widen(int *border, int need) {
 
 static kp_status conv_plan(const kp_layer_spec *l, kp_image *in, shape *s, kp_err *err) {
     int k = l->kernel, st = l->stride, before[2] = { 0, 0 }, after[2] = { 0, 0 };
-    int size[2] = { in->h, in->w }, out[2];
-    for (int d = 0; d < 2; d++) {
+    int size[2] = { in->h, in->w }, out[2] = { 0, 0 };
+    for (int d = 0; d < 2 && k > 0 && st > 0; d++) {
         if (l->padding == KP_SAME) {
             out[d] = (size[d] + st - 1) / st;
             int pad = (out[d] - 1) * st + k - size[d];
             if (pad < 0) pad = 0;
             before[d] = pad / 2;
             after[d] = pad - before[d];
-        } else {
-            out[d] = size[d] < k ? 0 : (size[d] - k) / st + 1;
+        } else if (size[d] >= k) {
+            out[d] = (size[d] - k) / st + 1;
         }
     }
-    if (k < 1 || st < 1 || l->out < 1 || out[0] < 1 || out[1] < 1)
+    if (l->out < 1 || out[0] < 1 || out[1] < 1)
         return kp_fail(err, KP_BAD_CONFIG,
                        "layer %s: a %dx%d kernel with stride %d does not fit its %dx%d input", l->name, k, k,
                        st, in->h, in->w);
@@ -243,7 +243,14 @@ static kp_status plan_shapes(kp_net *net, kp_err *err) {
         if (spec->layer[i].kind == KP_DENSE && (in.top || in.left || in.bottom || in.right))
             return kp_fail(err, KP_BAD_CONFIG, "layer %s: its input is also read by a padded convolution",
                            spec->layer[i].name);
+        for (int k = 0; k < i; k++) /* a second reader's gradient would replace the first's */
+            if (spec->layer[i].input >= 0 && spec->layer[k].input == spec->layer[i].input)
+                return kp_fail(err, KP_BAD_CONFIG, "layer %s: its input, %s, is read by another layer too",
+                               spec->layer[i].name, spec->layer[spec->layer[i].input].name);
     }
+    const kp_layer_spec *last = &spec->layer[spec->n_layers - 1];
+    if (last->activation != KP_LINEAR) /* the loss's gradient is taken for that before the activation */
+        return kp_fail(err, KP_BAD_CONFIG, "layer %s: the output must be linear", last->name);
     return KP_OK;
 }
 

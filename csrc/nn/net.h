@@ -24,7 +24,7 @@ typedef enum { KP_VALID, KP_SAME } kp_padding; /* same: out = ceil(in / stride),
 typedef struct {
     kp_layer_kind kind;
     char name[24];
-    int input; /* index of the layer it reads, or -1 for the net's input */
+    int input; /* index of the layer it reads, which no other reads, or -1 for the net's input */
     int out;   /* channels or units */
     int kernel, stride;
     kp_padding padding; /* convolutions only, like kernel and stride */
@@ -35,7 +35,7 @@ typedef struct {
 typedef struct {
     int h, w, c; /* the input */
     int n_layers;
-    kp_layer_spec layer[KP_MAX_LAYERS]; /* each after those it reads; the last one is the output */
+    kp_layer_spec layer[KP_MAX_LAYERS]; /* each after the one it reads; the last is the output, and linear */
 } kp_net_spec;
 
 typedef struct kp_net kp_net;
