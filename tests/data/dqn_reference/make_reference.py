@@ -2,7 +2,9 @@
 """make_reference.py [CASE ...]: what PyTorch makes of one DQN update and of 100, as JSON beside this file.
 
 Tests of Kappa's update compare with these numbers. Each case runs in float64 (the numbers written) and
-in float32 (only to say how far rounding alone moves them: "float32_deviation").
+six times in float32, five of them from weights moved by a unit in the last place or not at all. That
+only says how far rounding alone moves the numbers: "float32_deviation" has the worst of the six, and
+of the first "outside_100".
 
 Order of an update: loss -> backward -> clip_grad_norm_ -> optimizer.step -> clamp every tensor to
 +-kappa s_l, s_l = 1/sqrt(fan_in), a bias taking the s_l of its weight. The same minibatch is used for
@@ -21,6 +23,8 @@ is the block, u(x) = (x >> 8) / 2^24:
            discount = 0 if x[2] % 8 == 0 else float32(gamma^n)
   "dot"    sum over e of value[e] * (2 u(x[e % 4]) - 1), block (seed, stream 99,
            2 << 56 | t << 40 | e / 4): one number that depends on every element and on their order
+  nudge    k = 1 .. 5 of weight e: times 1 + (x[e % 4] % 3 - 1) 2^-23, block (seed, stream 99,
+           3 << 56 | k << 48 | t << 40 | e / 4)
 
 Of each tensor: l2 norm, sum, dot, and 16 values at elements (k * 2654435761) % count, k = 0 .. 15.
 "outside" counts the entries outside their bound before the clamp: in update 1, and in all 100.
@@ -32,6 +36,7 @@ import torch
 import torch.nn.functional as F
 
 A, B, GAMMA, UPDATES = 6, 32, 0.99, 100
+SINGLES = 6
 INIT, TEST = 1, 99
 
 ADAM = dict(rule="adam", lr=1e-4, beta1=0.9, beta2=0.999, eps=1e-8)
@@ -74,9 +79,14 @@ def check_philox():
     assert [hex(w) for w in philox(0, 0, [0])[0]] == ["0x6627e8d5", "0xe169c58d", "0xbc57ac4c", "0x9b00dbd8"]
 
 
+def words(seed, stream, base, count):
+    """count uint32 words from counter base on."""
+    return philox(seed, stream, np.uint64(base) | np.arange((count + 3) // 4, dtype=np.uint64)).reshape(-1)[:count]
+
+
 def symmetric(seed, stream, base, count):
     """count float32 numbers of U[-1, 1): 2 u - 1 is exact."""
-    x = philox(seed, stream, np.uint64(base) | np.arange((count + 3) // 4, dtype=np.uint64)).reshape(-1)[:count]
+    x = words(seed, stream, base, count)
     return 2 * ((x >> 8).astype(np.float32) * np.float32(2**-24)) - np.float32(1)
 
 
@@ -119,10 +129,13 @@ def tensors(net):
 
 
 @torch.no_grad()
-def initialise(net, case, seed):
+def initialise(net, case, seed, nudge):
     for t, (_, p, _, fan_in, xavier) in enumerate(tensors(net)):
-        bound = np.float32(fan_in if case["init"] == "fan_in" else xavier)
-        p.copy_(torch.from_numpy(symmetric(seed, INIT, t << 40, p.numel()) * bound).view_as(p))
+        count, bound = p.numel(), np.float32(fan_in if case["init"] == "fan_in" else xavier)
+        value = symmetric(seed, INIT, t << 40, count) * bound
+        if nudge:
+            value *= np.float32(1) + (words(seed, TEST, 3 << 56 | nudge << 48 | t << 40, count) % 3 - np.float32(1)) * np.float32(2**-23)
+        p.copy_(torch.from_numpy(value).view_as(p))
 
 
 def minibatch(case, dtype):
@@ -151,12 +164,12 @@ def optimizer(net, o):
     return torch.optim.RMSprop(p, o["lr"], o["beta2"], o["eps"], centered=o["centered"])
 
 
-def run(case, dtype):
+def run(case, dtype, nudge=0):
     """{"loss": [...], "grad_norm": [...], "grad" | "theta_1" | "theta_100": {name: array}, "outside_1" | ...}"""
     net = Net(case).to(dtype)
     target = copy.deepcopy(net)
-    initialise(net, case, case["seed"])
-    initialise(target, case, case["seed"] + 1000)
+    initialise(net, case, case["seed"], nudge)
+    initialise(target, case, case["seed"] + 1000, nudge)
     s, s_next, action, reward, discount = minibatch(case, dtype)
     opt = optimizer(net, case["optim"])
     with torch.no_grad():
@@ -200,21 +213,23 @@ def summary(seed, t, value):
             "values": [float(value[i]) for i in at]}
 
 
-def deviation(exact, other, s_l):
-    """How far other is from exact: relative in the l2 norm; at the worst element, in units of the rms; the
+def deviation(exact, others, s_l):
+    """How far the worst of others is from exact: relative in the l2 norm; at the worst element, in units of the rms; the
     root mean square in units of s_l, which is what a bias that starts from 0 is small against."""
     short = lambda x: float(f"{x:.2e}")
-    rms, off = np.sqrt(np.mean(exact**2)), np.sqrt(np.mean((other - exact) ** 2))
-    return {"l2": short(off / rms), "worst": short(np.abs(other - exact).max() / rms), "of_s_l": short(off / s_l)}
+    rms, off = np.sqrt(np.mean(exact**2)), max(np.sqrt(np.mean((x - exact) ** 2)) for x in others)
+    worst = max(np.abs(x - exact).max() for x in others)
+    return {"l2": short(off / rms), "worst": short(worst / rms), "of_s_l": short(off / s_l)}
 
 
-def relative(exact, other):
-    return float(f"{abs(other - exact) / abs(exact):.2e}")
+def relative(exact, others):
+    return float(f"{max(abs(x - exact) for x in others) / abs(exact):.2e}")
 
 
 def make(name):
     case = CASES[name]
-    exact, single = run(case, torch.float64), run(case, torch.float32)
+    exact = run(case, torch.float64)
+    single = [run(case, torch.float32, nudge) for nudge in range(SINGLES)]
     shapes = tensors(Net(case))
     stages = ("grad", "theta_1", "theta_100")
     doc = {
@@ -230,9 +245,11 @@ def make(name):
              **{stage: summary(case["seed"], t, exact[stage][n]) for stage in stages}}
             for t, (n, p, s_l, *_) in enumerate(shapes)],
         "float32_deviation": {
-            "loss_first": relative(exact["loss"][0], single["loss"][0]),
-            "loss_last": relative(exact["loss"][-1], single["loss"][-1]),
-            **{stage: {n: deviation(exact[stage][n], single[stage][n], s_l) for n, _, s_l, *_ in shapes} for stage in stages}},
+            "loss_first": relative(exact["loss"][0], [x["loss"][0] for x in single]),
+            "loss_last": relative(exact["loss"][-1], [x["loss"][-1] for x in single]),
+            "outside_100": single[0]["outside_100"],
+            **{stage: {n: deviation(exact[stage][n], [x[stage][n] for x in single], s_l) for n, _, s_l, *_ in shapes}
+               for stage in stages}},
     }
     path = pathlib.Path(__file__).parent / f"{name}.json"
     path.write_text(json.dumps(doc, indent=1) + "\n")
@@ -246,6 +263,7 @@ def make(name):
 if __name__ == "__main__":
     check_philox()
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # sums in one order on every machine
     for name in sys.argv[1:] or CASES:
         if name not in CASES:
             sys.exit(f"{name} is not a case; there are: {', '.join(CASES)}")
