@@ -2,6 +2,7 @@
  * Criterion keeps its arena at addresses that TSan has taken, and aborts before the first test.
  * main.c runs the tests, each in a process of its own. */
 #pragma once
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,9 +49,12 @@ extern int kp_test_failed;
 #define cr_assert_eq(a, b, ...)     KP_CHECK((a) == (b), #a " == " #b, 1, __VA_ARGS__)
 #define cr_expect_eq(a, b, ...)     KP_CHECK((a) == (b), #a " == " #b, 0, __VA_ARGS__)
 #define cr_assert_geq(a, b, ...)    KP_CHECK((a) >= (b), #a " >= " #b, 1, __VA_ARGS__)
+#define cr_expect_geq(a, b, ...)    KP_CHECK((a) >= (b), #a " >= " #b, 0, __VA_ARGS__)
 #define cr_expect_gt(a, b, ...)     KP_CHECK((a) > (b), #a " > " #b, 0, __VA_ARGS__)
 #define cr_expect_null(a, ...)      KP_CHECK((a) == NULL, #a " == NULL", 0, __VA_ARGS__)
 #define cr_expect_str_eq(a, b, ...) KP_CHECK(!strcmp(a, b), #a " is " #b, 0, __VA_ARGS__)
+#define cr_expect_str_neq(a, b, ...) KP_CHECK(strcmp(a, b), #a " is not " #b, 0, __VA_ARGS__)
+#define cr_expect_float_eq(a, b, epsilon, ...) KP_CHECK(fabs((a) - (b)) <= (epsilon), #a " ~ " #b, 0, __VA_ARGS__)
 #define cr_expect_str_empty(a, ...) KP_CHECK(!*(a), #a " is empty", 0, __VA_ARGS__)
 #define cr_assert_str_empty(a, ...) KP_CHECK(!*(a), #a " is empty", 1, __VA_ARGS__)
 #define cr_log_info(...)            (fprintf(stderr, __VA_ARGS__), fputc('\n', stderr))
