@@ -14,6 +14,7 @@
 #include "learn/trained.h"
 #include "report/stats.h"
 #include "report/table.h"
+#include "run/rundir.h"
 
 enum { NEW_GAMES = 1 << 23, MAX_GAMES = 10000 }; /* evaluations of a run have numbers far below */
 static const double FRAMES_PER_SECOND = 60;      /* of the console */
@@ -184,25 +185,16 @@ static kp_status evaluate_run(evaluation *e, const char *dir, kp_err *err) {
     return st;
 }
 
-static kp_status is_run(const char *dir, int *yes, kp_err *err) {
-    char path[KP_PATH];
-    kp_status st = kp_path_join(path, dir, "config.yaml", err);
-    *yes = !st && kp_file_exists(path);
-    return st;
-}
-
 /* A run, or a folder of runs such as a study's. */
 static kp_status evaluate_folder(evaluation *e, const char *dir, kp_err *err) {
     char **name = NULL, sub[KP_PATH];
-    int n = 0, yes = 0;
-    kp_status st = is_run(dir, &yes, err);
-    if (st || yes) return st ? st : evaluate_run(e, dir, err);
+    int n = 0;
+    if (kp_rundir_has_config(dir)) return evaluate_run(e, dir, err);
     if (!kp_file_exists(dir)) return kp_fail(err, KP_BAD_CONFIG, "%s: there is no such folder", dir);
-    st = kp_folder_list(dir, &name, &n, err);
+    kp_status st = kp_folder_list(dir, &name, &n, err);
     for (int i = 0; !st && i < n; i++) {
         st = kp_path_join(sub, dir, name[i], err);
-        if (!st) st = is_run(sub, &yes, err);
-        if (!st && yes) st = evaluate_run(e, sub, err);
+        if (!st && kp_rundir_has_config(sub)) st = evaluate_run(e, sub, err);
     }
     free(name);
     if (!st && !e->n_runs)

@@ -7,14 +7,8 @@
 
 #include "base/files.h"
 #include "cli.h"
+#include "run/rundir.h"
 #include "terminal.h"
-
-static kp_status is_run(const char *path, int *yes, kp_err *err) {
-    char config[KP_PATH];
-    kp_status st = kp_path_join(config, path, "config.yaml", err);
-    *yes = !st && kp_file_exists(config);
-    return st;
-}
 
 static kp_status run(int argc, char **argv, kp_err *err) {
     const char *dir = NULL;
@@ -26,10 +20,9 @@ static kp_status run(int argc, char **argv, kp_err *err) {
         st = kp_fail(err, KP_BAD_CONFIG, "report: name runs or folders of runs, such as runs/pong; see kappa report --help");
     if (!st && !(report = kp_report_open())) st = kp_fail(err, KP_BAD_CONFIG, "report: out of memory");
     for (int i = 0; i < argc && !st; i++) {
-        int yes = 0;
         for (size_t n = strlen(argv[i]); n > 1 && argv[i][n - 1] == '/';) argv[i][--n] = 0;
-        st = is_run(argv[i], &yes, err);
-        if (!st) st = yes ? kp_report_add_run(report, argv[i], err) : kp_report_add_folder(report, argv[i], err);
+        st = kp_rundir_has_config(argv[i]) ? kp_report_add_run(report, argv[i], err)
+                                           : kp_report_add_folder(report, argv[i], err);
     }
     if (!st && !dir) {
         st = argc == 1 ? kp_path_join(beside, argv[0], "report", err) : KP_OK;

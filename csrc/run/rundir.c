@@ -192,3 +192,8 @@ kp_status kp_rundir_peek(const char *path, kp_run_state *state, int *exit_code, 
     }
     return st;
 }
+
+int kp_rundir_has_config(const char *path) {
+    char config[KP_PATH];
+    return !kp_path_join(config, path, "config.yaml", NULL) && kp_file_exists(config);
+}

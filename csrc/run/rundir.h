@@ -61,4 +61,5 @@ void kp_rundir_close(kp_rundir *dir);
 /* Looks without holding. *holder: the process that holds it, 0 if none; may be NULL. KP_STORAGE where
  * run.json cannot be read. */
 kp_status kp_rundir_peek(const char *path, kp_run_state *state, int *exit_code, int *holder, kp_err *err);
+int kp_rundir_has_config(const char *path); /* 1 where a config.yaml stands: a run, or the start of one */
 const char *kp_run_state_name(kp_run_state state);

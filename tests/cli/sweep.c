@@ -8,7 +8,7 @@
 #include <time.h>
 
 #include "base/files.h"
-#include "env/games.h"
+#include "rom.h"
 #include "scratch.h"
 
 static char home[KP_PATH];
@@ -61,17 +61,8 @@ Test(cli_sweep, a_dry_run_shows_and_does_nothing) {
 }
 
 Test(cli_sweep, one_failure_stops_nothing_and_is_tried_again) {
-    char wheel[900], from[1024];
-    uint8_t *bytes = NULL;
-    size_t n;
-    kp_err err = { "" };
-    /* a folder of ROMs with pong alone */
-    cr_assert_eq(kp_game_rom_dir(KP_TEST_PYTHON, wheel, sizeof wheel, &err), KP_OK, "%s", err.text);
-    cr_assert_eq(kp_game_rom_check("pong", wheel, from, sizeof from, &err), KP_OK, "%s", err.text);
-    cr_assert_eq(kp_file_read(from, &bytes, &n, &err), KP_OK, "%s", err.text);
     cr_assert(!mkdir("roms", 0755));
-    cr_assert_eq(kp_file_write("roms/pong.bin", bytes, n, &err), KP_OK, "%s", err.text);
-    free(bytes);
+    rom_copy("pong", "roms/pong.bin", 0);
     const program_said *p = PROGRAM("sweep", "s.yaml", "env.rom_dir=roms", "env.workers=1");
     cr_expect_eq(p->code, 3, "the code of what failed: %d", p->code);
     expect_in(p->err, "roms/breakout.bin: ROM missing");
