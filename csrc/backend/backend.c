@@ -19,13 +19,14 @@ static kp_status choose(const kp_backend_ops **ops, int *index, const char *devi
         char *end = NULL;
         if (device[4] == ':') *index = (int)strtol(device + 5, &end, 10);
         if (device[4] && (device[4] != ':' || end == device + 5 || *end || *index < 0))
-            return kp_fail(err, KP_BAD_CONFIG, "device: '%s' is not auto, cpu, cuda or cuda:N", device);
+            return kp_fail(err, KP_BAD_CONFIG, "device: '%s' is not auto, cpu, cuda or cuda:N",
+                           device);
 #ifdef KAPPA_HAVE_CUDA
         *ops = &kp_backend_cuda;
         return KP_OK;
 #else
-        return kp_fail(err, KP_DEVICE,
-                       "device %s: this build has no CUDA backend; use device=cpu", device);
+        return kp_fail(err, KP_DEVICE, "device %s: this build has no CUDA backend; use device=cpu",
+                       device);
 #endif
     }
     return kp_fail(err, KP_BAD_CONFIG, "device: '%s' is not auto, cpu, cuda or cuda:N", device);
@@ -57,8 +58,7 @@ kp_status kp_backend_open(kp_backend **backend, const char *device, int n_thread
     if (b->ops->kind == KP_CPU)
         snprintf(b->description, sizeof b->description, "cpu, %d thread%s, %s", b->n_threads,
                  b->n_threads == 1 ? "" : "s", kp_isa_name(kp_isa()));
-    else
-        snprintf(b->description, sizeof b->description, "%s:%d", b->ops->name, index);
+    else snprintf(b->description, sizeof b->description, "%s:%d", b->ops->name, index);
     *backend = b;
     return KP_OK;
 }
@@ -75,7 +75,8 @@ kp_device_kind kp_backend_kind(const kp_backend *b) { return b->ops->kind; }
 const char *kp_backend_describe(const kp_backend *b) { return b->description; }
 int kp_backend_n_threads(const kp_backend *b) { return b->n_threads; }
 
-kp_status kp_backend_alloc(kp_backend *b, void **memory, size_t bytes, const char *what, kp_err *err) {
+kp_status kp_backend_alloc(kp_backend *b, void **memory, size_t bytes, const char *what,
+                           kp_err *err) {
     *memory = NULL;
     if (b->n_memory == b->capacity) {
         int capacity = b->capacity ? 2 * b->capacity : 64;
@@ -102,7 +103,8 @@ void kp_backend_release(kp_backend *b, void *memory) {
 kp_status kp_backend_upload(kp_backend *b, void *to, const void *from, size_t bytes, kp_err *err) {
     return b->ops->upload(b->impl, to, from, bytes, err);
 }
-kp_status kp_backend_download(kp_backend *b, void *to, const void *from, size_t bytes, kp_err *err) {
+kp_status kp_backend_download(kp_backend *b, void *to, const void *from, size_t bytes,
+                              kp_err *err) {
     return b->ops->download(b->impl, to, from, bytes, err);
 }
 kp_status kp_backend_sync(kp_backend *b, kp_err *err) { return b->ops->sync(b->impl, err); }

@@ -21,10 +21,11 @@ kp_status kp_program_open(kp_program **program, kp_backend *backend, int P, cons
 
 kp_status kp_program_add(kp_program *p, const kp_op *op, const void *args, kp_err *err) {
     int P = *(const int *)args;
-    if (p->sealed) return kp_fail(err, KP_BAD_CONFIG, "program %s: %s added after sealing", p->name, op->name);
+    if (p->sealed)
+        return kp_fail(err, KP_BAD_CONFIG, "program %s: %s added after sealing", p->name, op->name);
     if (P != p->P)
-        return kp_fail(err, KP_BAD_CONFIG, "program %s: %s is for %d members, not %d", p->name, op->name,
-                       P, p->P);
+        return kp_fail(err, KP_BAD_CONFIG, "program %s: %s is for %d members, not %d", p->name,
+                       op->name, P, p->P);
     if (p->n_steps == p->capacity) {
         int capacity = p->capacity ? 2 * p->capacity : 32;
         kp_step *steps = realloc(p->steps, (size_t)capacity * sizeof *steps);

@@ -16,16 +16,18 @@ enum { BUFFER = 1 << 16 };
 
 kp_status kp_storage_fail(kp_err *err, const char *path, const char *what) {
     int why = errno;
-    const char *next = why == ENOSPC || why == EDQUOT ? "; free some space there, then resume" :
-                       why == EACCES || why == EROFS || why == EPERM
-                           ? "; choose a folder that you may write to (run.dir)" :
-                       why == EFBIG ? "; raise the limit on file sizes (ulimit -f)" : "";
+    const char *next = why == ENOSPC || why == EDQUOT ? "; free some space there, then resume"
+                       : why == EACCES || why == EROFS || why == EPERM
+                           ? "; choose a folder that you may write to (run.dir)"
+                       : why == EFBIG ? "; raise the limit on file sizes (ulimit -f)"
+                                      : "";
     return kp_fail(err, KP_STORAGE, "%s: cannot %s: %s%s", path, what, strerror(why), next);
 }
 
 kp_status kp_path_join(char path[KP_PATH], const char *folder, const char *name, kp_err *err) {
     if (snprintf(path, KP_PATH, "%s/%s", folder, name) >= KP_PATH)
-        return kp_fail(err, KP_STORAGE, "%.200s...: the path is longer than %d bytes", folder, KP_PATH - 1);
+        return kp_fail(err, KP_STORAGE, "%.200s...: the path is longer than %d bytes", folder,
+                       KP_PATH - 1);
     return KP_OK;
 }
 
@@ -42,9 +44,11 @@ kp_status kp_file_read(const char *path, uint8_t **out, size_t *n_out, kp_err *e
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return kp_storage_fail(err, path, "open");
     struct stat s;
-    if (!fstat(fd, &s) && s.st_size > 0) room = (size_t)s.st_size + 2; /* the 0 and room to see the end */
+    if (!fstat(fd, &s) && s.st_size > 0)
+        room = (size_t)s.st_size + 2; /* the 0 and room to see the end */
     uint8_t *bytes = malloc(room), *more = bytes;
-    for (ssize_t got = 1; more && got != 0;) { /* files that do not say their size (/proc) are read too */
+    for (ssize_t got = 1;
+         more && got != 0;) { /* files that do not say their size (/proc) are read too */
         got = read(fd, bytes + n, room - 1 - n);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) {
@@ -88,7 +92,8 @@ static kp_status sync_parent(const char *path, kp_err *err) {
 kp_status kp_file_write(const char *path, const void *bytes, size_t n, kp_err *err) {
     char temp[KP_PATH];
     if (snprintf(temp, sizeof temp, "%s.part", path) >= (int)sizeof temp)
-        return kp_fail(err, KP_STORAGE, "%.200s...: the path is longer than %d bytes", path, KP_PATH - 6);
+        return kp_fail(err, KP_STORAGE, "%.200s...: the path is longer than %d bytes", path,
+                       KP_PATH - 6);
     int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0) return kp_storage_fail(err, path, "write");
     kp_status st = kp_file_put(fd, path, bytes, n, err);
@@ -139,7 +144,8 @@ out:
 kp_status kp_folder_make(const char *path, kp_err *err) {
     char at[KP_PATH];
     if (snprintf(at, sizeof at, "%s", path) >= (int)sizeof at)
-        return kp_fail(err, KP_STORAGE, "%.200s...: the path is longer than %d bytes", path, KP_PATH - 1);
+        return kp_fail(err, KP_STORAGE, "%.200s...: the path is longer than %d bytes", path,
+                       KP_PATH - 1);
     for (char *c = at + 1;; c++) {
         if (*c && *c != '/') continue;
         char kept = *c;
@@ -170,11 +176,14 @@ static int remove_one(const char *path, const struct stat *s, int type, struct F
 
 kp_status kp_folder_remove(const char *path, kp_err *err) {
     if (!kp_file_exists(path)) return KP_OK;
-    if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS)) return kp_storage_fail(err, path, "remove");
+    if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS))
+        return kp_storage_fail(err, path, "remove");
     return KP_OK;
 }
 
-static int compare(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int compare(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 kp_status kp_folder_list(const char *path, char ***out, int *n_out, kp_err *err) {
     kp_status st = KP_OK;

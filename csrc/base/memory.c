@@ -21,8 +21,10 @@ static int64_t read_number(const char *path, const char *key) {
     return number;
 }
 
-/* What one group still allows: its limit less what it uses, file cache that can be dropped aside. */
-static int64_t group_allows(const char *folder, const char *limit, const char *usage, const char *cache) {
+/* What one group still allows: its limit less what it uses, file cache that can be dropped aside.
+ */
+static int64_t group_allows(const char *folder, const char *limit, const char *usage,
+                            const char *cache) {
     char path[4096 + 64];
     snprintf(path, sizeof path, "%s/%s", folder, limit);
     int64_t most = read_number(path, "");
@@ -50,9 +52,10 @@ int64_t kp_memory_available_at(const char *root) {
         if (!group || !(v2 || strstr(line, ":memory:"))) continue;
         for (;;) { /* the group and those above it */
             snprintf(path, sizeof path, "%s/sys/fs/cgroup%s%s", root, v2 ? "" : "/memory", group);
-            int64_t allows = v2 ? group_allows(path, "memory.max", "memory.current", "inactive_file ")
-                                : group_allows(path, "memory.limit_in_bytes", "memory.usage_in_bytes",
-                                               "total_inactive_file ");
+            int64_t allows = v2 ? group_allows(path, "memory.max", "memory.current",
+                                               "inactive_file ")
+                                : group_allows(path, "memory.limit_in_bytes",
+                                               "memory.usage_in_bytes", "total_inactive_file ");
             if (allows < least) least = allows;
             char *slash = strrchr(group, '/');
             if (!slash || !*group) break;

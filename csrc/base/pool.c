@@ -29,7 +29,7 @@ struct kp_pool {
     struct seat {
         kp_pool *pool;
         int thread;
-    } *seats;
+    } * seats;
 };
 
 static void pause_cpu(void) {
@@ -52,14 +52,16 @@ static void wait_change(gate *g, uint32_t seen) {
 
 static void advance(gate *g) {
     atomic_fetch_add(&g->generation, 1); /* sequentially consistent with `sleeping`: no lost wake */
-    if (atomic_load(&g->sleeping)) syscall(SYS_futex, &g->generation, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+    if (atomic_load(&g->sleeping))
+        syscall(SYS_futex, &g->generation, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
 }
 
 void kp_pool_barrier(kp_pool *p) {
     if (p->n_threads == 1) return;
     gate *g = &p->barrier;
     uint32_t seen = atomic_load_explicit(&g->generation, memory_order_acquire);
-    if (atomic_fetch_add_explicit(&g->arrived, 1, memory_order_acq_rel) + 1 == (uint32_t)p->n_threads) {
+    if (atomic_fetch_add_explicit(&g->arrived, 1, memory_order_acq_rel) + 1 ==
+        (uint32_t)p->n_threads) {
         atomic_store_explicit(&g->arrived, 0, memory_order_relaxed);
         advance(g);
     } else {
@@ -106,8 +108,8 @@ kp_status kp_pool_open(kp_pool **pool, int n_threads, kp_err *err) {
         int rc = pthread_create(&p->threads[t - 1], NULL, serve, &p->seats[t]);
         if (rc) {
             kp_pool_close(p);
-            return kp_fail(err, KP_DEVICE, "cannot start thread %d of %d (%s); lower `threads`", t + 1,
-                           n_threads, strerror(rc));
+            return kp_fail(err, KP_DEVICE, "cannot start thread %d of %d (%s); lower `threads`",
+                           t + 1, n_threads, strerror(rc));
         }
         p->n_threads = t + 1;
     }

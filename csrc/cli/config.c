@@ -15,18 +15,23 @@ static const char reference_head[] =
     "<!-- written by: kappa config --reference > docs/configuration.md -->\n\n";
 
 static kp_status run(int argc, char **argv, kp_err *err) {
-    int explain = kp_take_flag(&argc, argv, "--explain"), reference = kp_take_flag(&argc, argv, "--reference");
+    int explain = kp_take_flag(&argc, argv, "--explain"),
+        reference = kp_take_flag(&argc, argv, "--reference");
     char *text = NULL;
     kp_config config;
     kp_origins origins;
     kp_status st = kp_no_more_options(argc, argv, "config", err);
     if (st) return st;
     if (reference && (explain || argc))
-        return kp_fail(err, KP_BAD_CONFIG, "config: --reference is about every key; it takes nothing beside it");
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "config: --reference is about every key; it takes nothing beside it");
     if (!reference && (!argc || strchr(argv[0], '=')))
-        return kp_fail(err, KP_BAD_CONFIG, "config: name a preset or a file first, such as dqn-dopamine; "
-                                           "kappa list presets has them");
-    if (!reference) st = kp_config_load(&config, &origins, argv[0], argc - 1, (const char *const *)argv + 1, err);
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "config: name a preset or a file first, such as dqn-dopamine; "
+                       "kappa list presets has them");
+    if (!reference)
+        st = kp_config_load(&config, &origins, argv[0], argc - 1, (const char *const *)argv + 1,
+                            err);
     if (!st)
         st = reference ? kp_config_reference(&text, err)
              : explain ? kp_config_explain(&config, &origins, &text, err)

@@ -1,4 +1,5 @@
-/* doctor.c: `kappa doctor`. One function for each thing that is looked at, in the order of `checks`.
+/* doctor.c: `kappa doctor`. One function for each thing that is looked at, in the order of
+ * `checks`.
  *
  * ok, missing and wrong are for the reader; the exit code is the first finding that training on the
  * CPU cannot do without. */
@@ -43,8 +44,11 @@ typedef struct {
 
 typedef enum { OK, MISSING, WRONG } state;
 
-__attribute__((format(printf, 3, 4))) static void say(state s, const char *what, const char *format, ...) {
-    static const char *const words[] = { "ok", "missing", "wrong" }, *const colours[] = { "32", "33", "31" };
+__attribute__((format(printf, 3, 4))) static void say(state s, const char *what, const char *format,
+                                                      ...) {
+    static const char *const words[] = { "ok", "missing", "wrong" }, *const colours[] = { "32",
+                                                                                          "33",
+                                                                                          "31" };
     char *text = NULL;
     va_list args;
     va_start(args, format);
@@ -59,7 +63,8 @@ __attribute__((format(printf, 3, 4))) static void say(state s, const char *what,
 }
 
 /* What training needs is not there: the exit code, and the last line. */
-__attribute__((format(printf, 3, 4))) static void need(doctor *d, kp_status st, const char *format, ...) {
+__attribute__((format(printf, 3, 4))) static void need(doctor *d, kp_status st, const char *format,
+                                                       ...) {
     if (d->st) return;
     va_list args;
     va_start(args, format);
@@ -79,10 +84,12 @@ static int output_of(const char *const *argv, char *text, size_t size) {
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    int failed = posix_spawnp(&pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ);
+    int failed = posix_spawnp(&pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv,
+                              environ);
     posix_spawn_file_actions_destroy(&actions);
     close(ends[1]);
-    for (ssize_t got; !failed && n + 1 < size && (got = read(ends[0], text + n, size - 1 - n)) > 0;) n += (size_t)got;
+    for (ssize_t got; !failed && n + 1 < size && (got = read(ends[0], text + n, size - 1 - n)) > 0;)
+        n += (size_t)got;
     text[n] = 0;
     if (n && text[n - 1] == '\n') text[n - 1] = 0;
     close(ends[0]);
@@ -99,8 +106,8 @@ static void check_processor(doctor *d) {
     if (kp_isa() == KP_ISA_GENERIC && !lowered)
         say(MISSING, "vectors", "no AVX2 here; training works, but slowly");
     else
-        say(OK, "vectors", "%s%s%s", kp_isa_name(kp_isa()), lowered ? ", as KAPPA_ISA allows: " : "",
-            lowered ? lowered : "");
+        say(OK, "vectors", "%s%s%s", kp_isa_name(kp_isa()),
+            lowered ? ", as KAPPA_ISA allows: " : "", lowered ? lowered : "");
     int allowed = kp_cpus_allowed(), all = (int)sysconf(_SC_NPROCESSORS_ONLN);
     if (allowed < all) say(OK, "cores", "%d of %d are allowed to this process", allowed, all);
     else say(OK, "cores", "%d", allowed);
@@ -112,12 +119,14 @@ static void check_memory(doctor *d) {
     int64_t free_bytes = kp_memory_available();
     (void)d;
     if (free_bytes == INT64_MAX || sysinfo(&machine)) {
-        say(WRONG, "memory", "neither /proc/meminfo nor control groups can be read: a run that is too large ends in "
-                             "the middle; keep buffer.transitions small");
+        say(WRONG, "memory",
+            "neither /proc/meminfo nor control groups can be read: a run that is too large ends in "
+            "the middle; keep buffer.transitions small");
         return;
     }
     double total = (double)machine.totalram * machine.mem_unit;
-    say(OK, "memory", "%.1f of %.1f GiB may be taken; replay is %.1f GiB for 1,000,000 transitions of each member",
+    say(OK, "memory",
+        "%.1f of %.1f GiB may be taken; replay is %.1f GiB for 1,000,000 transitions of each member",
         (double)free_bytes / GIB, total / GIB, 1e6 * KP_FRAME_BYTES / GIB);
 }
 
@@ -157,7 +166,8 @@ static void check_cuda(doctor *d) {
     (void)d;
     int has_driver = driver_version(version, sizeof version);
     if (!kp_backend_open(&backend, "cuda", 0, &err)) {
-        say(OK, "cuda", "%s, driver %s", kp_backend_describe(backend), has_driver ? version : "unknown");
+        say(OK, "cuda", "%s, driver %s", kp_backend_describe(backend),
+            has_driver ? version : "unknown");
         kp_backend_close(backend);
         return;
     }
@@ -167,7 +177,8 @@ static void check_cuda(doctor *d) {
     const char *kernels = "";
 #endif
     say(MISSING, "cuda", "%s%s; %s%s", err.text, kernels,
-        has_driver ? "there is an NVIDIA driver, " : "no NVIDIA driver either", has_driver ? version : "");
+        has_driver ? "there is an NVIDIA driver, " : "no NVIDIA driver either",
+        has_driver ? version : "");
 }
 
 /* The version that the requirements pin, "" if they do not name the package. */
@@ -189,11 +200,16 @@ static void check_python(doctor *d) {
     static const char *const packages[] = { "ale-py", "numpy" };
     char text[1200], pin[2][32], install[240];
     for (int i = 0; i < 2; i++) pinned(packages[i], pin[i], sizeof pin[i]);
-    snprintf(install, sizeof install, "scripts/install-deps puts it into build/venv; elsewhere: pip install ale-py==%s "
-                                      "numpy==%s, and name the interpreter in KAPPA_PYTHON", pin[0], pin[1]);
-    if (output_of((const char *[]){ d->python, "-c", probe, packages[0], packages[1], NULL }, text, sizeof text)) {
-        say(MISSING, "python", "%s does not run; Atari's emulators need Python 3.10 or later: apt install python3-venv, "
-                               "then scripts/install-deps", d->python);
+    snprintf(install, sizeof install,
+             "scripts/install-deps puts it into build/venv; elsewhere: pip install ale-py==%s "
+             "numpy==%s, and name the interpreter in KAPPA_PYTHON",
+             pin[0], pin[1]);
+    if (output_of((const char *[]){ d->python, "-c", probe, packages[0], packages[1], NULL }, text,
+                  sizeof text)) {
+        say(MISSING, "python",
+            "%s does not run; Atari's emulators need Python 3.10 or later: apt install python3-venv, "
+            "then scripts/install-deps",
+            d->python);
         need(d, KP_DEVICE, "%s does not run", d->python);
         return;
     }
@@ -205,8 +221,9 @@ static void check_python(doctor *d) {
         state s = !strcmp(have, "-") ? MISSING : !i && strcmp(have, pin[i]) ? WRONG : OK;
         if (s == MISSING) say(s, packages[i], "%s", install);
         else if (s == WRONG) say(s, packages[i], "%s, expected %s: %s", have, pin[i], install);
-        else say(s, packages[i], "%s%s%s", have, strcmp(have, pin[i]) ? ", tested with " : "",
-                 strcmp(have, pin[i]) ? pin[i] : "");
+        else
+            say(s, packages[i], "%s%s%s", have, strcmp(have, pin[i]) ? ", tested with " : "",
+                strcmp(have, pin[i]) ? pin[i] : "");
         if (s == OK) continue;
         d->has_worker = 0;
         need(d, KP_DEVICE, "%s has no %s %s", d->python, packages[i], pin[i]);
@@ -218,7 +235,8 @@ static void check_roms(doctor *d) {
     kp_err err = { "" };
     int n = kp_games_n(), n_intact = 0, n_missing = 0, n_altered = 0;
     if (!d->rom_dir && kp_game_rom_dir(d->python, dir, sizeof dir, NULL)) {
-        say(MISSING, "ROMs", "ale-py brings them; or put NAME.bin into a folder and name it in env.rom_dir");
+        say(MISSING, "ROMs",
+            "ale-py brings them; or put NAME.bin into a folder and name it in env.rom_dir");
         need(d, KP_BAD_DATA, "no ROMs");
         return;
     }
@@ -237,13 +255,16 @@ static void check_roms(doctor *d) {
     }
     if (n_intact) say(OK, "ROMs", "%d of %d games, in %s", n_intact, n, dir);
     if (n_missing)
-        say(MISSING, "ROMs", "%d of %d games have none in %s; kappa list games names them, and pip install ale-py "
-                             "brings all", n_missing, n, dir);
+        say(MISSING, "ROMs",
+            "%d of %d games have none in %s; kappa list games names them, and pip install ale-py "
+            "brings all",
+            n_missing, n, dir);
     if (n_altered)
-        say(WRONG, "ROMs", "%s%s", err.text, n_altered > 1 ? "; kappa list games has the others" : "");
+        say(WRONG, "ROMs", "%s%s", err.text,
+            n_altered > 1 ? "; kappa list games has the others" : "");
     if (!n_intact || n_altered)
-        need(d, KP_BAD_DATA, n_altered ? "%d altered ROM%s in %s" : "%d intact ROM%s in %s", n_altered,
-             n_altered == 1 ? "" : "s", dir);
+        need(d, KP_BAD_DATA, n_altered ? "%d altered ROM%s in %s" : "%d intact ROM%s in %s",
+             n_altered, n_altered == 1 ? "" : "s", dir);
 }
 
 static double now_s(void) {
@@ -254,9 +275,15 @@ static double now_s(void) {
 
 /* One second of a game by a worker, as training plays it. */
 static void check_emulator(doctor *d) {
-    kp_env_options o = { .game = d->game, .python = d->python, .rom_dir = d->rom_dir, .n_envs = 1, .n_workers = 1,
+    kp_env_options o = { .game = d->game,
+                         .python = d->python,
+                         .rom_dir = d->rom_dir,
+                         .n_envs = 1,
+                         .n_workers = 1,
                          .stream = KP_STREAM_ENV,
-                         .rules = { .preprocess = KP_PREPROCESS_DOPAMINE, .frame_skip = 4, .sticky = 0.25,
+                         .rules = { .preprocess = KP_PREPROCESS_DOPAMINE,
+                                    .frame_skip = 4,
+                                    .sticky = 0.25,
                                     .max_agent_steps = 27000 } };
     kp_env *env = NULL;
     kp_err err = { "" };
@@ -279,7 +306,8 @@ static void check_emulator(doctor *d) {
         say(WRONG, "emulator", "%s", err.text);
         need(d, st, "%s", err.text);
     } else {
-        say(OK, "emulator", "%s: %.0f agent steps a second, one worker", d->game, (double)steps / took);
+        say(OK, "emulator", "%s: %.0f agent steps a second, one worker", d->game,
+            (double)steps / took);
     }
 }
 
@@ -287,9 +315,9 @@ static void check_gnuplot(doctor *d) {
     char text[64];
     (void)d;
     if (output_of((const char *[]){ "gnuplot", "--version", NULL }, text, sizeof text))
-        say(MISSING, "gnuplot", "tables and CSV are written, curves are not drawn: apt install gnuplot-nox");
-    else
-        say(OK, "gnuplot", "%s", strncmp(text, "gnuplot ", 8) ? text : text + 8);
+        say(MISSING, "gnuplot",
+            "tables and CSV are written, curves are not drawn: apt install gnuplot-nox");
+    else say(OK, "gnuplot", "%s", strncmp(text, "gnuplot ", 8) ? text : text + 8);
 }
 
 /* Runs go to runs/ below the current folder. */
@@ -298,7 +326,8 @@ static void check_folder(doctor *d) {
     kp_err err = { "" };
     char name[] = "kappa-doctor-XXXXXX", byte = 0;
     int fd = mkstemp(name);
-    kp_status st = fd < 0 ? kp_storage_fail(&err, "this folder", "write") : kp_file_put(fd, name, &byte, 1, &err);
+    kp_status st = fd < 0 ? kp_storage_fail(&err, "this folder", "write")
+                          : kp_file_put(fd, name, &byte, 1, &err);
     if (fd >= 0) close(fd), unlink(name);
     if (st) {
         say(WRONG, "folder", "%s; go where you may write, or set run.dir", err.text);
@@ -306,12 +335,13 @@ static void check_folder(doctor *d) {
         return;
     }
     if (statvfs(".", &disk)) memset(&disk, 0, sizeof disk);
-    say(OK, "folder", "writable, %.1f GiB free; a checkpoint holds the replay buffer, compressed (checkpoint.replay)",
+    say(OK, "folder",
+        "writable, %.1f GiB free; a checkpoint holds the replay buffer, compressed (checkpoint.replay)",
         (double)disk.f_bavail * (double)disk.f_frsize / GIB);
 }
 
 static void (*const checks[])(doctor *d) = {
-    check_processor, check_memory, check_cpu,      check_cuda,    check_python,
+    check_processor, check_memory,   check_cpu,     check_cuda,   check_python,
     check_roms,      check_emulator, check_gnuplot, check_folder,
 };
 
@@ -320,12 +350,16 @@ static kp_status run(int argc, char **argv, kp_err *err) {
     kp_status st = kp_take_option(&argc, argv, "--python", &d.python, err);
     if (!st) st = kp_take_option(&argc, argv, "--rom-dir", &d.rom_dir, err);
     if (!st) st = kp_no_more_options(argc, argv, "doctor", err);
-    if (!st && argc) st = kp_fail(err, KP_BAD_CONFIG, "doctor: %s is one argument too many; see kappa doctor --help", argv[0]);
+    if (!st && argc)
+        st = kp_fail(err, KP_BAD_CONFIG,
+                     "doctor: %s is one argument too many; see kappa doctor --help", argv[0]);
     if (st) return st;
     printf("kappa %s\n\n", KP_VERSION);
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) checks[i](&d);
     putchar('\n');
-    kp_print_wrapped(0, "Not needed: TensorFlow, TensorBoard (log.tensorboard=true writes event files without).");
+    kp_print_wrapped(
+        0,
+        "Not needed: TensorFlow, TensorBoard (log.tensorboard=true writes event files without).");
     if (d.st) return kp_fail(err, d.st, "doctor: training cannot start here: %s", d.why.text);
     printf("Training on the CPU works here: kappa train dqn-dopamine env.game=%s\n", d.game);
     return KP_OK;

@@ -35,10 +35,10 @@ typedef struct {
     const evaluation *e;
     kp_trained *trained;
     const char *dir;
-    int first, last;  /* games that are played */
+    int first, last; /* games that are played */
     kp_gif *gif;
     int gif_game, max_frames, was_cut;
-    kp_status st;     /* of the GIF */
+    kp_status st; /* of the GIF */
     kp_err *err;
     int is_terminal;
     double shown_s;
@@ -54,9 +54,11 @@ static void show(onlooker *o, int64_t step) {
     double t = now_s();
     if (t - o->shown_s < (o->is_terminal ? 0.25 : 10)) return;
     int over = 0;
-    for (int i = o->first; i < o->last; i++) over += !kp_evaluator_is_playing(kp_trained_evaluator(o->trained), i);
-    fprintf(stderr, "%s%s: %d of %d games over, agent step %" PRId64 " of the longest%s", o->is_terminal ? "\r\033[K" : "",
-            o->dir, over, o->last - o->first, step, o->is_terminal ? "" : "\n");
+    for (int i = o->first; i < o->last; i++)
+        over += !kp_evaluator_is_playing(kp_trained_evaluator(o->trained), i);
+    fprintf(stderr, "%s%s: %d of %d games over, agent step %" PRId64 " of the longest%s",
+            o->is_terminal ? "\r\033[K" : "", o->dir, over, o->last - o->first, step,
+            o->is_terminal ? "" : "\n");
     fflush(stderr);
     o->shown_s = t;
 }
@@ -70,9 +72,11 @@ static void film(onlooker *o) {
     if (!o->gif) {
         int centiseconds = (int)lround(100 * member->env.frame_skip / FRAMES_PER_SECOND);
         o->max_frames = (int)(100 * o->e->gif_seconds / centiseconds);
-        o->st = kp_gif_open(&o->gif, o->e->gif_path, 160, height, kp_atari_palette, centiseconds, o->err);
+        o->st = kp_gif_open(&o->gif, o->e->gif_path, 160, height, kp_atari_palette, centiseconds,
+                            o->err);
     }
-    if (!o->st && kp_gif_frames(o->gif) < o->max_frames) o->st = kp_gif_frame(o->gif, screen, o->err);
+    if (!o->st && kp_gif_frames(o->gif) < o->max_frames)
+        o->st = kp_gif_frame(o->gif, screen, o->err);
     else o->was_cut = !o->st;
 }
 
@@ -83,7 +87,8 @@ static void look(void *context, const kp_progress *now) {
 }
 
 /* The member asked for, -1: all, by name or by index. */
-static kp_status choose(const evaluation *e, const kp_trained *t, const char *dir, int *chosen, kp_err *err) {
+static kp_status choose(const evaluation *e, const kp_trained *t, const char *dir, int *chosen,
+                        kp_err *err) {
     int P;
     const kp_config *member = kp_trained_members(t, &P);
     char *end = NULL;
@@ -99,13 +104,14 @@ static kp_status choose(const evaluation *e, const kp_trained *t, const char *di
         *chosen = (int)index;
         return KP_OK;
     }
-    return kp_fail(err, KP_BAD_CONFIG, "%s: has no member %s; it has %d, numbered from 0%s%s", dir, e->member, P,
-                   *member->run.name ? ", the first is called " : "", member->run.name);
+    return kp_fail(err, KP_BAD_CONFIG, "%s: has no member %s; it has %d, numbered from 0%s%s", dir,
+                   e->member, P, *member->run.name ? ", the first is called " : "",
+                   member->run.name);
 }
 
 /* Rewards are whole numbers, so that sums are exact. */
-static kp_status put_member(evaluation *e, const char *dir, const kp_config *c, int p, int64_t step, const double *returns,
-                            int n, kp_err *err) {
+static kp_status put_member(evaluation *e, const char *dir, const kp_config *c, int p, int64_t step,
+                            const double *returns, int n, kp_err *err) {
     kp_estimate mean;
     char name[160];
     double least = returns[0], most = returns[0];
@@ -129,9 +135,9 @@ static kp_status put_member(evaluation *e, const char *dir, const kp_config *c, 
     }
     json_t *all = json_array(), *o;
     for (int i = 0; i < n; i++) json_array_append_new(all, json_real(returns[i]));
-    o = json_pack("{s:s, s:i, s:s, s:s, s:I, s:i, s:f, s:f, s:f, s:o}", "run", dir, "member", p, "name", name, "game",
-                  c->env.game, "agent_step", (json_int_t)step, "games", n, "mean", mean.value, "low", mean.low, "high",
-                  mean.high, "returns", all);
+    o = json_pack("{s:s, s:i, s:s, s:s, s:I, s:i, s:f, s:f, s:f, s:o}", "run", dir, "member", p,
+                  "name", name, "game", c->env.game, "agent_step", (json_int_t)step, "games", n,
+                  "mean", mean.value, "low", mean.low, "high", mean.high, "returns", all);
     char *text = o ? json_dumps(o, JSON_REAL_PRECISION(9)) : NULL;
     if (text) printf("%s\n", text);
     else st = kp_fail(err, KP_BAD_CONFIG, "eval: out of host memory");
@@ -156,15 +162,25 @@ static kp_status play(evaluation *e, const char *dir, kp_trained *t, kp_err *err
     const kp_config *member = kp_trained_members(t, &P);
     uint8_t *active = calloc((size_t)P, 1);
     double *returns = calloc((size_t)P * (size_t)n, sizeof *returns);
-    kp_status st = active && returns ? KP_OK : kp_fail(err, KP_BAD_CONFIG, "%s: out of host memory", dir);
+    kp_status st = active && returns ? KP_OK
+                                     : kp_fail(err, KP_BAD_CONFIG, "%s: out of host memory", dir);
     if (!st) st = choose(e, t, dir, &chosen, err);
     for (int p = 0; !st && p < P; p++) active[p] = chosen < 0 || chosen == p;
     int first = chosen < 0 ? 0 : chosen, last = chosen < 0 ? P : chosen + 1;
-    onlooker o = { .e = e, .trained = t, .dir = dir, .first = first * n, .last = last * n, .gif_game = first * n,
-                   .err = err, .is_terminal = isatty(STDERR_FILENO), .shown_s = now_s() };
+    onlooker o = { .e = e,
+                   .trained = t,
+                   .dir = dir,
+                   .first = first * n,
+                   .last = last * n,
+                   .gif_game = first * n,
+                   .err = err,
+                   .is_terminal = isatty(STDERR_FILENO),
+                   .shown_s = now_s() };
     kp_listener listener = { look, &o };
     kp_progress now = { .P = P };
-    if (!st) st = kp_evaluator_run(kp_trained_evaluator(t), e->index, active, returns, &listener, &now, err);
+    if (!st)
+        st = kp_evaluator_run(kp_trained_evaluator(t), e->index, active, returns, &listener, &now,
+                              err);
     if (o.is_terminal) fprintf(stderr, "\r\033[K");
     st = end_gif(&o, st ? st : o.st, err);
     for (int p = first; !st && p < last; p++)
@@ -179,7 +195,9 @@ static kp_status evaluate_run(evaluation *e, const char *dir, kp_err *err) {
     kp_trained *t = NULL;
     e->n_runs++;
     kp_status st = kp_trained_open(&t, dir, &e->options, warning, err);
-    if (*warning) fprintf(stderr, "%s: a checkpoint is damaged, the one before it is used: %s\n", dir, warning);
+    if (*warning)
+        fprintf(stderr, "%s: a checkpoint is damaged, the one before it is used: %s\n", dir,
+                warning);
     if (!st) st = play(e, dir, t, err);
     kp_trained_close(t);
     return st;
@@ -190,7 +208,8 @@ static kp_status evaluate_folder(evaluation *e, const char *dir, kp_err *err) {
     char **name = NULL, sub[KP_PATH];
     int n = 0;
     if (kp_rundir_has_config(dir)) return evaluate_run(e, dir, err);
-    if (!kp_file_exists(dir)) return kp_fail(err, KP_BAD_CONFIG, "%s: there is no such folder", dir);
+    if (!kp_file_exists(dir))
+        return kp_fail(err, KP_BAD_CONFIG, "%s: there is no such folder", dir);
     kp_status st = kp_folder_list(dir, &name, &n, err);
     for (int i = 0; !st && i < n; i++) {
         st = kp_path_join(sub, dir, name[i], err);
@@ -198,19 +217,21 @@ static kp_status evaluate_folder(evaluation *e, const char *dir, kp_err *err) {
     }
     free(name);
     if (!st && !e->n_runs)
-        st = kp_fail(err, KP_BAD_CONFIG, "%s: neither a run (config.yaml, checkpoint) nor a folder of runs", dir);
+        st = kp_fail(err, KP_BAD_CONFIG,
+                     "%s: neither a run (config.yaml, checkpoint) nor a folder of runs", dir);
     return st;
 }
 
-static kp_status take_number(int *argc, char **argv, const char *name, double least, double most, double *value,
-                             kp_err *err) {
+static kp_status take_number(int *argc, char **argv, const char *name, double least, double most,
+                             double *value, kp_err *err) {
     const char *text = NULL;
     char *end = NULL;
     kp_status st = kp_take_option(argc, argv, name, &text, err);
     if (st || !text) return st;
     double x = strtod(text, &end);
     if (end == text || *end || !(x >= least && x <= most))
-        return kp_fail(err, KP_BAD_CONFIG, "%s %s: expected a number from %g to %g", name, text, least, most);
+        return kp_fail(err, KP_BAD_CONFIG, "%s %s: expected a number from %g to %g", name, text,
+                       least, most);
     *value = x;
     return KP_OK;
 }
@@ -225,7 +246,8 @@ static kp_status take_options(evaluation *e, int *argc, char **argv, kp_err *err
     if (!st) st = kp_take_option(argc, argv, "--member", &e->member, err);
     if (!st) st = kp_take_option(argc, argv, "--gif", &e->gif_path, err);
     if (!st) st = kp_no_more_options(*argc, argv, "eval", err);
-    if (!st && *argc < 1) st = kp_fail(err, KP_BAD_CONFIG, "name a run's directory; see kappa eval --help");
+    if (!st && *argc < 1)
+        st = kp_fail(err, KP_BAD_CONFIG, "name a run's directory; see kappa eval --help");
     if (!st && (episodes != floor(episodes) || index != floor(index)))
         st = kp_fail(err, KP_BAD_CONFIG, "--episodes and --index take whole numbers");
     e->options.episodes = (int)episodes, e->index = (int64_t)index;
@@ -233,7 +255,8 @@ static kp_status take_options(evaluation *e, int *argc, char **argv, kp_err *err
 }
 
 static kp_status evaluate(int argc, char **argv, kp_err *err) {
-    static const char *const head[] = { "run", "member", "agent step", "games", "return", "95% interval", "min", "max" };
+    static const char *const head[] = { "run",    "member",       "agent step", "games",
+                                        "return", "95% interval", "min",        "max" };
     evaluation e = { .options = { .epsilon = NAN }, .gif_seconds = 60 };
     char *text = NULL;
     kp_status st = take_options(&e, &argc, argv, err);
@@ -243,7 +266,8 @@ static kp_status evaluate(int argc, char **argv, kp_err *err) {
     for (size_t i = 0; i < sizeof head / sizeof *head; i++) kp_table_add(&e.table, "%s", head[i]);
     kp_table_end_row(&e.table);
     st = evaluate_folder(&e, argv[0], err);
-    if (!e.json && e.n_members > 0 && !kp_table_write(&e.table, &text, st ? NULL : err)) fputs(text, stdout);
+    if (!e.json && e.n_members > 0 && !kp_table_write(&e.table, &text, st ? NULL : err))
+        fputs(text, stdout);
     free(text);
     kp_table_free(&e.table);
     return st;

@@ -30,9 +30,11 @@ static kp_status begin_file(kp_gif *g, const uint32_t *palette, kp_err *err) {
     GifColorType colour[COLOURS];
     int error = 0;
     for (int i = 0; i < COLOURS; i++)
-        colour[i] = (GifColorType){ (GifByteType)(palette[i] >> 16), (GifByteType)(palette[i] >> 8), (GifByteType)palette[i] };
+        colour[i] = (GifColorType){ (GifByteType)(palette[i] >> 16), (GifByteType)(palette[i] >> 8),
+                                    (GifByteType)palette[i] };
     errno = 0;
-    int fd = open(g->partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666); /* giflib's own is for its owner only */
+    int fd = open(g->partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
+                  0666); /* giflib's own is for its owner only */
     if (fd < 0) return fail(g, err);
     g->file = EGifOpenFileHandle(fd, &error);
     if (!g->file) {
@@ -52,8 +54,8 @@ static kp_status begin_file(kp_gif *g, const uint32_t *palette, kp_err *err) {
     return ok ? KP_OK : fail(g, err);
 }
 
-kp_status kp_gif_open(kp_gif **out, const char *path, int width, int height, const uint32_t *palette, int centiseconds,
-                      kp_err *err) {
+kp_status kp_gif_open(kp_gif **out, const char *path, int width, int height,
+                      const uint32_t *palette, int centiseconds, kp_err *err) {
     *out = NULL;
     kp_gif *g = calloc(1, sizeof *g);
     if (!g) return kp_fail(err, KP_BAD_CONFIG, "%s: out of host memory", path);
@@ -64,7 +66,8 @@ kp_status kp_gif_open(kp_gif **out, const char *path, int width, int height, con
     int length = snprintf(g->partial, sizeof g->partial, "%s.partial", path);
     kp_status st = KP_OK;
     if (!g->before || !g->line) st = kp_fail(err, KP_BAD_CONFIG, "%s: out of host memory", path);
-    else if (length >= (int)sizeof g->partial) st = kp_fail(err, KP_STORAGE, "%s: the path is too long", path);
+    else if (length >= (int)sizeof g->partial)
+        st = kp_fail(err, KP_STORAGE, "%s: the path is too long", path);
     if (!st) st = begin_file(g, palette, err);
     if (st) {
         kp_gif_abandon(g);
@@ -78,8 +81,10 @@ kp_status kp_gif_open(kp_gif **out, const char *path, int width, int height, con
 static int changed_rows(const kp_gif *g, const uint8_t *s, int *first, int *last) {
     size_t w = (size_t)g->width;
     *first = 0, *last = g->height - 1;
-    while (*first <= *last && !memcmp(s + (size_t)*first * w, g->before + (size_t)*first * w, w)) ++*first;
-    while (*last >= *first && !memcmp(s + (size_t)*last * w, g->before + (size_t)*last * w, w)) --*last;
+    while (*first <= *last && !memcmp(s + (size_t)*first * w, g->before + (size_t)*first * w, w))
+        ++*first;
+    while (*last >= *first && !memcmp(s + (size_t)*last * w, g->before + (size_t)*last * w, w))
+        --*last;
     return *first <= *last;
 }
 
@@ -90,13 +95,16 @@ static int column_differs(const kp_gif *g, const uint8_t *s, int x, int top, int
 }
 
 static int put_frame(kp_gif *g, const uint8_t *s, int left, int top, int right, int bottom) {
-    GraphicsControlBlock control = { .DisposalMode = DISPOSE_DO_NOT, .DelayTime = g->centiseconds,
+    GraphicsControlBlock control = { .DisposalMode = DISPOSE_DO_NOT,
+                                     .DelayTime = g->centiseconds,
                                      .TransparentColor = NO_TRANSPARENT_COLOR };
     GifByteType bytes[4];
     size_t n = EGifGCBToExtension(&control, bytes);
     int columns = right - left + 1;
     if (EGifPutExtension(g->file, GRAPHICS_EXT_FUNC_CODE, (int)n, bytes) != GIF_OK) return 0;
-    if (EGifPutImageDesc(g->file, WIDEN * left, top, WIDEN * columns, bottom - top + 1, false, NULL) != GIF_OK) return 0;
+    if (EGifPutImageDesc(g->file, WIDEN * left, top, WIDEN * columns, bottom - top + 1, false,
+                         NULL) != GIF_OK)
+        return 0;
     for (int y = top; y <= bottom; y++) {
         const uint8_t *from = s + y * g->width + left;
         for (int x = 0; x < columns; x++) g->line[2 * x] = g->line[2 * x + 1] = from[x] >> 1;

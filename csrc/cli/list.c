@@ -28,7 +28,8 @@ static void first_comment(const char *yaml, char *text, size_t size) {
     *text = 0;
     for (; *yaml == '#'; yaml += strcspn(yaml, "\n"), yaml += *yaml == '\n') {
         const char *line = yaml + 1 + (yaml[1] == ' ');
-        n += (size_t)snprintf(text + n, size - n, "%s%.*s", n ? " " : "", (int)strcspn(line, "\n"), line);
+        n += (size_t)snprintf(text + n, size - n, "%s%.*s", n ? " " : "", (int)strcspn(line, "\n"),
+                              line);
         if (n >= size) return;
     }
 }
@@ -74,7 +75,8 @@ static kp_status list_keys(const options *o, kp_err *err) {
 
 static kp_status list_benchmarks(const options *o, kp_err *err) {
     (void)o, (void)err;
-    for (const kp_bench_row *row = kp_bench_table; row->name; row++) print_named(row->name, row->what);
+    for (const kp_bench_row *row = kp_bench_table; row->name; row++)
+        print_named(row->name, row->what);
     return KP_OK;
 }
 
@@ -94,10 +96,12 @@ static void print_games(const rom_state *state) {
     int down = (n + across - 1) / across;
     for (int row = 0; columns && row < down; row++) {
         for (int i = row; i < n; i += down)
-            printf("%s%c %-*s", i == row ? "" : "  ", marks[state[i]], i + down < n ? widest : 0, kp_games_at(i)->name);
+            printf("%s%c %-*s", i == row ? "" : "  ", marks[state[i]], i + down < n ? widest : 0,
+                   kp_games_at(i)->name);
         putchar('\n');
     }
-    for (int i = 0; !columns && i < n; i++) printf("  %-*s %s\n", widest, kp_games_at(i)->name, words[state[i]]);
+    for (int i = 0; !columns && i < n; i++)
+        printf("  %-*s %s\n", widest, kp_games_at(i)->name, words[state[i]]);
 }
 
 static kp_status list_games(const options *o, kp_err *err) {
@@ -114,7 +118,8 @@ static kp_status list_games(const options *o, kp_err *err) {
     else st = kp_game_rom_dir(o->python, dir, sizeof dir, err);
     for (int i = 0; i < n; i++) {
         kp_err one = { "" };
-        kp_status rom = st ? st : kp_game_rom_check(kp_games_at(i)->name, dir, path, sizeof path, &one);
+        kp_status rom = st ? st
+                           : kp_game_rom_check(kp_games_at(i)->name, dir, path, sizeof path, &one);
         state[i] = st ? UNKNOWN : !rom ? PRESENT : kp_file_exists(path) ? ALTERED : MISSING;
         if (state[i] == ALTERED) memcpy(wrong[i], one.text, sizeof one.text);
         count[state[i]]++;
@@ -152,8 +157,9 @@ enum { N_KINDS = sizeof kinds / sizeof *kinds };
 static kp_status check_kind(const char *name, kp_err *err) {
     for (int i = 0; i < N_KINDS; i++)
         if (!strcmp(kinds[i].name, name)) return KP_OK;
-    return kp_fail(err, KP_BAD_CONFIG, "list: %s is nothing to list; there are presets, games, rules, benchmarks and keys",
-                   name);
+    return kp_fail(
+        err, KP_BAD_CONFIG,
+        "list: %s is nothing to list; there are presets, games, rules, benchmarks and keys", name);
 }
 
 static kp_status run(int argc, char **argv, kp_err *err) {

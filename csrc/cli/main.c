@@ -10,9 +10,9 @@
 #include "kappa/version.h"
 
 static const kp_command *const commands[] = {
-    &kp_command_train, &kp_command_sweep, &kp_command_resume, &kp_command_eval,
-    &kp_command_report, &kp_command_config, &kp_command_list, &kp_command_doctor,
-    &kp_command_bench,
+    &kp_command_train, &kp_command_sweep,  &kp_command_resume,
+    &kp_command_eval,  &kp_command_report, &kp_command_config,
+    &kp_command_list,  &kp_command_doctor, &kp_command_bench,
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -26,7 +26,8 @@ int kp_take_flag(int *argc, char **argv, const char *name) {
     return 0;
 }
 
-kp_status kp_take_option(int *argc, char **argv, const char *name, const char **value, kp_err *err) {
+kp_status kp_take_option(int *argc, char **argv, const char *name, const char **value,
+                         kp_err *err) {
     size_t n = strlen(name);
     for (int i = 0; i < *argc; i++) {
         int used = 1;
@@ -49,15 +50,18 @@ kp_status kp_take_option(int *argc, char **argv, const char *name, const char **
 kp_status kp_no_more_options(int argc, char **argv, const char *command, kp_err *err) {
     for (int i = 0; i < argc; i++)
         if (argv[i][0] == '-' && argv[i][1])
-            return kp_fail(err, KP_BAD_CONFIG, "%s is not an option of `kappa %s`; see kappa %s --help",
-                           argv[i], command, command);
+            return kp_fail(err, KP_BAD_CONFIG,
+                           "%s is not an option of `kappa %s`; see kappa %s --help", argv[i],
+                           command, command);
     return KP_OK;
 }
 
 static void usage(FILE *to) {
-    fprintf(to, "kappa %s: weight clipping for continual and reinforcement learning\n\n", KP_VERSION);
+    fprintf(to, "kappa %s: weight clipping for continual and reinforcement learning\n\n",
+            KP_VERSION);
     fprintf(to, "usage: kappa COMMAND ...\n\n");
-    for (int i = 0; i < N_COMMANDS; i++) fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->what);
+    for (int i = 0; i < N_COMMANDS; i++)
+        fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->what);
     fprintf(to, "\nkappa COMMAND --help says more, with an example.\n"
                 "exit codes: 0 done, 2 usage or configuration, 3 data or ROM, 4 device or worker,\n"
                 "            5 non-finite weights, 6 storage, 85 saved and to be resumed\n");
@@ -86,7 +90,8 @@ int main(int argc, char **argv) {
             return KP_OK;
         }
         kp_status st = c->run(argc, argv, &err);
-        if (fflush(stdout) && !st) st = kp_fail(&err, KP_STORAGE, "standard output cannot be written");
+        if (fflush(stdout) && !st)
+            st = kp_fail(&err, KP_STORAGE, "standard output cannot be written");
         if (st && err.text[0]) fprintf(stderr, "kappa: %s\n", err.text);
         return (int)st;
     }

@@ -19,7 +19,10 @@ static double now_s(void) {
 }
 
 void kp_show_init(kp_show *s, const char *const *name, int P) {
-    *s = (kp_show){ .name = name, .P = P, .is_terminal = isatty(STDERR_FILENO), .first_step = -1,
+    *s = (kp_show){ .name = name,
+                    .P = P,
+                    .is_terminal = isatty(STDERR_FILENO),
+                    .first_step = -1,
                     .started_s = now_s() };
     s->shown_s = s->started_s;
 }
@@ -72,11 +75,12 @@ static void update_rates(kp_show *s, const kp_progress *n, double t) {
     s->shown_step = n->agent_step, s->shown_updates = n->updates, s->shown_s = t;
 }
 
-static void summary(const kp_show *s, const kp_progress *n, int with_values, char *text, size_t size) {
+static void summary(const kp_show *s, const kp_progress *n, int with_values, char *text,
+                    size_t size) {
     char a[16], b[16], c[16], d[24], e[24], f[24], g[24];
     double left = (double)(n->agent_steps - n->agent_step) * n->P / s->rate_steps;
-    int at = snprintf(text, size, "%-8s %s/%s steps  %s updates  %.0f steps/s  %.1f updates/s", n->phase,
-                      brief(a, (double)n->agent_step), brief(b, (double)n->agent_steps),
+    int at = snprintf(text, size, "%-8s %s/%s steps  %s updates  %.0f steps/s  %.1f updates/s",
+                      n->phase, brief(a, (double)n->agent_step), brief(b, (double)n->agent_steps),
                       brief(c, (double)n->updates), s->rate_steps, s->rate_updates);
     if (!strcmp(n->phase, "evaluate"))
         at += snprintf(text + at, size - (size_t)at, "  game step %lld", (long long)n->eval_step);
@@ -87,7 +91,8 @@ static void summary(const kp_show *s, const kp_progress *n, int with_values, cha
     snprintf(text + at, size - (size_t)at, "  return %s  eval %s  clipped %s  left %s",
              value(d, mean_of(n, offsetof(kp_member_progress, return_mean)), "%.1f", 1),
              value(e, mean_of(n, offsetof(kp_member_progress, eval_return)), "%.1f", 1),
-             value(f, mean_of(n, offsetof(kp_member_progress, share_clipped)), "%.2f%%", 100), duration(g, left));
+             value(f, mean_of(n, offsetof(kp_member_progress, share_clipped)), "%.2f%%", 100),
+             duration(g, left));
 }
 
 /* A line that wraps would be two when it is erased. */
@@ -107,14 +112,16 @@ static void draw(kp_show *s, const kp_progress *n) {
     erase(s);
     if (n->P > 1) {
         int rows = n->P < MAX_ROWS ? n->P : MAX_ROWS;
-        snprintf(line, sizeof line, "  %-34s %9s %9s %9s %9s", "run", "return", "eval", "|weights|", "clipped");
+        snprintf(line, sizeof line, "  %-34s %9s %9s %9s %9s", "run", "return", "eval", "|weights|",
+                 "clipped");
         put_line(line);
         for (int p = 0; p < rows; p++) {
             const kp_member_progress *m = &n->member[p];
             char a[24], b[24], c[24], d[24];
-            snprintf(line, sizeof line, "  %-34.34s %9s %9s %9s %9s%s", s->name[p], value(a, m->return_mean, "%.1f", 1),
-                     value(b, m->eval_return, "%.1f", 1), value(c, m->weight_l2, "%.2f", 1),
-                     value(d, m->share_clipped, "%.2f%%", 100), m->stopped_at >= 0 ? "  stopped: non-finite" : "");
+            snprintf(line, sizeof line, "  %-34.34s %9s %9s %9s %9s%s", s->name[p],
+                     value(a, m->return_mean, "%.1f", 1), value(b, m->eval_return, "%.1f", 1),
+                     value(c, m->weight_l2, "%.2f", 1), value(d, m->share_clipped, "%.2f%%", 100),
+                     m->stopped_at >= 0 ? "  stopped: non-finite" : "");
             put_line(line);
         }
         s->n_lines = rows + 1;

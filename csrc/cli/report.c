@@ -17,8 +17,11 @@ static kp_status run(int argc, char **argv, kp_err *err) {
     kp_status st = kp_take_option(&argc, argv, "-o", &dir, err);
     if (!st) st = kp_no_more_options(argc, argv, "report", err);
     if (!st && !argc)
-        st = kp_fail(err, KP_BAD_CONFIG, "report: name runs or folders of runs, such as runs/pong; see kappa report --help");
-    if (!st && !(report = kp_report_open())) st = kp_fail(err, KP_BAD_CONFIG, "report: out of memory");
+        st = kp_fail(
+            err, KP_BAD_CONFIG,
+            "report: name runs or folders of runs, such as runs/pong; see kappa report --help");
+    if (!st && !(report = kp_report_open()))
+        st = kp_fail(err, KP_BAD_CONFIG, "report: out of memory");
     for (int i = 0; i < argc && !st; i++) {
         for (size_t n = strlen(argv[i]); n > 1 && argv[i][n - 1] == '/';) argv[i][--n] = 0;
         st = kp_rundir_has_config(argv[i]) ? kp_report_add_run(report, argv[i], err)

@@ -31,13 +31,17 @@ static kp_status default_dir(char dir[KP_PATH], const char *study, kp_err *err) 
 }
 
 static void show_plan(const kp_sweep *sweep, const kp_study *study, const char *dir) {
-    printf("%s: %d run%s in %d population%s\n", dir, study->n, plural(study->n), sweep->n, plural(sweep->n));
+    printf("%s: %d run%s in %d population%s\n", dir, study->n, plural(study->n), sweep->n,
+           plural(sweep->n));
     for (int i = 0; i < sweep->n; i++) {
         const kp_sweep_population *p = &sweep->population[i];
         const kp_config *c = p->member;
-        printf("  %s  %2d member%s  %" PRId64 " agent steps, replay ratio %g  %s\n", strrchr(p->dir, '/') + 1, p->P,
-               p->P == 1 ? " " : "s", c->train.agent_steps, c->train.replay_ratio,
-               p->holder ? "running now" : p->state == KP_RUN_NONE ? "to be trained" : kp_run_state_name(p->state));
+        printf("  %s  %2d member%s  %" PRId64 " agent steps, replay ratio %g  %s\n",
+               strrchr(p->dir, '/') + 1, p->P, p->P == 1 ? " " : "s", c->train.agent_steps,
+               c->train.replay_ratio,
+               p->holder                 ? "running now"
+               : p->state == KP_RUN_NONE ? "to be trained"
+                                         : kp_run_state_name(p->state));
         for (int m = 0; m < p->P; m++) printf("    %s\n", p->member[m].run.name);
     }
     fflush(stdout);
@@ -51,8 +55,10 @@ static kp_status override(kp_sweep *sweep, const sweep_run *r, kp_err *err) {
     return st;
 }
 
-/* Trains or resumes one population. Only an interruption ends the sweep; failures are told and kept. */
-static kp_status run_one(sweep_run *r, const kp_sweep_population *p, const kp_origins *origins, kp_err *err) {
+/* Trains or resumes one population. Only an interruption ends the sweep; failures are told and
+ * kept. */
+static kp_status run_one(sweep_run *r, const kp_sweep_population *p, const kp_origins *origins,
+                         kp_err *err) {
     kp_err mine = { "" };
     kp_status st = p->state == KP_RUN_NONE ? kp_show_train(p->dir, p->member, p->P, origins, &mine)
                                            : kp_show_resume(p->dir, r->n_args, r->args, &mine);
@@ -66,12 +72,15 @@ static kp_status run_one(sweep_run *r, const kp_sweep_population *p, const kp_or
     return KP_OK;
 }
 
-static kp_status run_all(sweep_run *r, const kp_sweep *sweep, const kp_origins *origins, kp_err *err) {
+static kp_status run_all(sweep_run *r, const kp_sweep *sweep, const kp_origins *origins,
+                         kp_err *err) {
     kp_status st = KP_OK;
     for (int i = 0; !st && i < sweep->n; i++) {
         const kp_sweep_population *p = &sweep->population[i];
         fprintf(stderr, "[%d/%d] %s: %d member%s%s\n", i + 1, sweep->n, p->dir, p->P, plural(p->P),
-                p->state == KP_RUN_DONE ? ", done already" : p->holder ? ", being trained by another process" : "");
+                p->state == KP_RUN_DONE ? ", done already"
+                : p->holder             ? ", being trained by another process"
+                                        : "");
         if (p->state == KP_RUN_DONE || p->holder) continue;
         st = run_one(r, p, origins, err);
     }
@@ -103,8 +112,10 @@ static kp_status conclude(const sweep_run *r, const kp_sweep *sweep, kp_err *err
         err->text[0] = 0; /* said already */
         return r->first_status;
     }
-    return kp_fail(err, r->first_status, "%d of %d populations failed, the others are done; call again to try those once "
-                   "more. The first: %.300s", r->failed, sweep->n, r->first.text);
+    return kp_fail(err, r->first_status,
+                   "%d of %d populations failed, the others are done; call again to try those once "
+                   "more. The first: %.300s",
+                   r->failed, sweep->n, r->first.text);
 }
 
 static kp_status sweep_study(int argc, char **argv, kp_err *err) {
@@ -117,7 +128,8 @@ static kp_status sweep_study(int argc, char **argv, kp_err *err) {
     kp_status st = kp_take_option(&argc, argv, "--dir", &given_dir, err);
     if (!st) st = kp_take_option(&argc, argv, "--members", &members, err);
     if (!st) st = kp_no_more_options(argc, argv, "sweep", err);
-    if (!st && argc < 1) st = kp_fail(err, KP_BAD_CONFIG, "name a study's file; see kappa sweep --help");
+    if (!st && argc < 1)
+        st = kp_fail(err, KP_BAD_CONFIG, "name a study's file; see kappa sweep --help");
     long most = strtol(members, &end, 10);
     if (!st && (*end || end == members || most < 0 || most > 4096))
         st = kp_fail(err, KP_BAD_CONFIG, "--members %s: expected a number from 1 to 4096", members);

@@ -29,13 +29,18 @@ static const char **name_members(const kp_config *member, int P, kp_err *err) {
     return name;
 }
 
-kp_status kp_show_train(const char *dir, const kp_config *member, int P, const kp_origins *origins, kp_err *err) {
+kp_status kp_show_train(const char *dir, const kp_config *member, int P, const kp_origins *origins,
+                        kp_err *err) {
     const char **name = name_members(member, P, err);
     if (!name) return KP_BAD_CONFIG;
     kp_show show;
     kp_show_init(&show, name, P);
     kp_listener listener = { kp_show_tell, &show };
-    kp_train_options o = { .dir = dir, .member = member, .P = P, .origins = origins, .listener = &listener,
+    kp_train_options o = { .dir = dir,
+                           .member = member,
+                           .P = P,
+                           .origins = origins,
+                           .listener = &listener,
                            .log_to_stderr = !show.is_terminal };
     kp_status st = kp_train(&o, err);
     kp_show_end(&show);
@@ -53,7 +58,9 @@ kp_status kp_show_resume(const char *dir, int n, const char *const *args, kp_err
     if (!st) {
         kp_show_init(&show, name, P);
         kp_listener listener = { kp_show_tell, &show };
-        kp_train_options o = { .dir = dir, .listener = &listener, .log_to_stderr = !show.is_terminal };
+        kp_train_options o = { .dir = dir,
+                               .listener = &listener,
+                               .log_to_stderr = !show.is_terminal };
         st = kp_train_resume(&o, n, args, err);
         kp_show_end(&show);
     }
@@ -63,7 +70,8 @@ kp_status kp_show_resume(const char *dir, int n, const char *const *args, kp_err
 }
 
 static void say_where(const char *dir) {
-    printf("%s: metrics.csv, log.txt, checkpoint/\nkappa report %s     table and curves\n", dir, dir);
+    printf("%s: metrics.csv, log.txt, checkpoint/\nkappa report %s     table and curves\n", dir,
+           dir);
 }
 
 static kp_status train(int argc, char **argv, kp_err *err) {
@@ -71,8 +79,11 @@ static kp_status train(int argc, char **argv, kp_err *err) {
     kp_origins origins;
     char dir[KP_PATH], name[256];
     kp_status st = kp_no_more_options(argc, argv, "train", err);
-    if (!st && argc < 1) st = kp_fail(err, KP_BAD_CONFIG, "name a preset or a file; see kappa train --help");
-    if (!st) st = kp_config_load(&config, &origins, argv[0], argc - 1, (const char *const *)(argv + 1), err);
+    if (!st && argc < 1)
+        st = kp_fail(err, KP_BAD_CONFIG, "name a preset or a file; see kappa train --help");
+    if (!st)
+        st = kp_config_load(&config, &origins, argv[0], argc - 1, (const char *const *)(argv + 1),
+                            err);
     if (st) return st;
     int P = config.population.size;
     member = malloc((size_t)P * sizeof *member);
@@ -92,7 +103,8 @@ static kp_status resume(int argc, char **argv, kp_err *err) {
     kp_run_state state = KP_RUN_NONE;
     int exit_code = 0;
     kp_status st = kp_no_more_options(argc, argv, "resume", err);
-    if (!st && argc < 1) st = kp_fail(err, KP_BAD_CONFIG, "name a run's directory; see kappa resume --help");
+    if (!st && argc < 1)
+        st = kp_fail(err, KP_BAD_CONFIG, "name a run's directory; see kappa resume --help");
     if (!st) st = kp_rundir_peek(argv[0], &state, &exit_code, NULL, err);
     if (!st && state == KP_RUN_NONE)
         st = kp_fail(err, KP_BAD_CONFIG, "%s: there is no run to resume (no run.json)", argv[0]);

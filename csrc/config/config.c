@@ -44,10 +44,8 @@ static kp_status apply_text(kp_config *c, kp_origins *o, const char *text, const
     }
     for (int i = 0; i < s.n && !st; i++) {
         char where[256];
-        if (is_preset)
-            snprintf(where, sizeof where, "%s", label);
-        else
-            snprintf(where, sizeof where, "%s:%d", label, s.item[i].line);
+        if (is_preset) snprintf(where, sizeof where, "%s", label);
+        else snprintf(where, sizeof where, "%s:%d", label, s.item[i].line);
         st = kp_config_set(c, o, s.item[i].key, s.item[i].value, where, err);
     }
 out:
@@ -203,6 +201,8 @@ void kp_config_name(const kp_config *c, char *name, size_t size) {
     else snprintf(kappa, sizeof kappa, "%g", c->optim.clip.kappa);
     int n = snprintf(seeds, sizeof seeds, "%" PRIu64, c->seed);
     if (c->population.size > 1)
-        snprintf(seeds + n, sizeof seeds - (size_t)n, "-%" PRIu64, c->seed + (uint64_t)c->population.size - 1);
-    snprintf(name, size, "%s-%s-kappa%s-s%s", *c->preset ? c->preset : "dqn", c->env.game, kappa, seeds);
+        snprintf(seeds + n, sizeof seeds - (size_t)n, "-%" PRIu64,
+                 c->seed + (uint64_t)c->population.size - 1);
+    snprintf(name, size, "%s-%s-kappa%s-s%s", *c->preset ? c->preset : "dqn", c->env.game, kappa,
+             seeds);
 }

@@ -121,8 +121,7 @@ static const kp_key keys[] = {
     INT("env.stack", env.stack, 1, 16, "4", "observations", "Observations the net sees at once."),
     DOUBLE("env.sticky", env.sticky, 0, 0.999999999, "0.25", "",
            "Probability that the emulator repeats the last action."),
-    INT("env.noop_max", env.noop_max, 0, 255, "0", "frames",
-        "Most no-ops at the start of a game."),
+    INT("env.noop_max", env.noop_max, 0, 255, "0", "frames", "Most no-ops at the start of a game."),
     BOOL("env.fire_on_reset", env.fire_on_reset, "false",
          "Press FIRE at the start of games that have it."),
     BOOL("env.life_loss_ends", env.life_loss_ends, "false",
@@ -174,11 +173,13 @@ int kp_key_find(const char *key) {
 }
 
 int kp_key_changes_results(const char *key) {
-    static const char *const free_of[] = { "device",      "threads",     "population.", "run.", "env.workers",
-                                           "env.python",  "env.rom_dir", "checkpoint.", "log." };
+    static const char *const free_of[] = { "device",      "threads",     "population.",
+                                           "run.",        "env.workers", "env.python",
+                                           "env.rom_dir", "checkpoint.", "log." };
     for (size_t i = 0; i < sizeof free_of / sizeof *free_of; i++) {
         size_t n = strlen(free_of[i]);
-        if (free_of[i][n - 1] == '.' ? !strncmp(key, free_of[i], n) : !strcmp(key, free_of[i])) return 0;
+        if (free_of[i][n - 1] == '.' ? !strncmp(key, free_of[i], n) : !strcmp(key, free_of[i]))
+            return 0;
     }
     return 1;
 }

@@ -72,12 +72,13 @@ static kp_status add(reader *r, const char *key, int section, int element, int l
     int is_map = value && fy_node_is_mapping(value);
     if (element >= 0 && !(is_map ? map_text(value, new->value, sizeof new->value)
                                  : scalar_text(value, new->value, sizeof new->value)))
-        return kp_fail(
-            err, KP_BAD_CONFIG, "%s:%d: %s: seen %s, expected one value", r->name, line, key,
-            value && fy_node_is_sequence(value) ? "a list"
-            : is_map                            ? "a map of maps or of long values"
-            : value && fy_node_is_alias(value)  ? "an alias (*name), which is not supported"
-                                                : "a value that is too long");
+        return kp_fail(err, KP_BAD_CONFIG, "%s:%d: %s: seen %s, expected one value", r->name, line,
+                       key,
+                       value && fy_node_is_sequence(value) ? "a list"
+                       : is_map                            ? "a map of maps or of long values"
+                       : value && fy_node_is_alias(value)
+                           ? "an alias (*name), which is not supported"
+                           : "a value that is too long");
     for (int i = 0; i < s->n && element <= 1;
          i++) { /* a list was looked up with its first element */
         const kp_setting *old = &s->item[i];
@@ -122,8 +123,7 @@ static kp_status walk(reader *r, struct fy_node *map, const char *prefix, int se
             st = walk(r, value, key, section, err);
         else if (value && fy_node_is_sequence(value) && r->sections)
             st = add_list(r, key, section, line, value, err);
-        else
-            st = add(r, key, section, 0, line, value, err);
+        else st = add(r, key, section, 0, line, value, err);
     }
     return st;
 }
@@ -207,8 +207,7 @@ static kp_status walk_root(reader *r, struct fy_node *root, kp_err *err) {
                        "%s: a study (it has a grid), expected the configuration of one run; "
                        "kappa sweep %s",
                        r->name, r->name);
-    if (is_map)
-        st = r->sections ? walk_sections(r, root, err) : walk(r, root, "", -1, err);
+    if (is_map) st = r->sections ? walk_sections(r, root, err) : walk(r, root, "", -1, err);
     else if (root && !(fy_node_is_scalar(root) && fy_node_is_null(root)))
         st = kp_fail(err, KP_BAD_CONFIG, "%s: expected a map of keys", r->name);
     return st ? st : take_header(r, err);
@@ -235,12 +234,10 @@ kp_status kp_settings_read(kp_settings *settings, const char *text, const char *
     }
     document = fy_parse_load_document(parser);
     if (document) second = fy_parse_load_document(parser);
-    if (fy_parser_get_stream_error(parser))
-        st = parse_failed(diag, name, err);
+    if (fy_parser_get_stream_error(parser)) st = parse_failed(diag, name, err);
     else if (second)
         st = kp_fail(err, KP_BAD_CONFIG, "%s: two documents (---) in one file, expected one", name);
-    else
-        st = walk_root(&r, document ? fy_document_root(document) : NULL, err);
+    else st = walk_root(&r, document ? fy_document_root(document) : NULL, err);
 out:
     if (second) fy_parse_document_destroy(parser, second);
     if (document) fy_parse_document_destroy(parser, document);

@@ -60,10 +60,8 @@ void kp_key_expected(const kp_key *k, char *text, size_t size) {
     char low[48], high[48], range[128] = "";
     format_double(low, sizeof low, k->min);
     format_double(high, sizeof high, k->max);
-    if (k->above_min)
-        snprintf(range, sizeof range, " above %s", low);
-    else
-        snprintf(range, sizeof range, " from %s", low);
+    if (k->above_min) snprintf(range, sizeof range, " above %s", low);
+    else snprintf(range, sizeof range, " from %s", low);
     if (k->max < 1e15) {
         size_t n = strlen(range);
         snprintf(range + n, sizeof range - n, k->above_min ? ", at most %s" : " to %s", high);
@@ -224,10 +222,8 @@ kp_status kp_config_set(kp_config *config, kp_origins *origins, const char *key,
 }
 
 static void format_kappa(char *text, size_t size, double kappa) {
-    if (isinf(kappa))
-        snprintf(text, size, "none");
-    else
-        format_double(text, size, kappa);
+    if (isinf(kappa)) snprintf(text, size, "none");
+    else format_double(text, size, kappa);
 }
 
 static void format_kappas(char *text, size_t size, const kp_clip_options *o) {

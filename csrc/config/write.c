@@ -90,10 +90,8 @@ kp_status kp_config_explain(const kp_config *config, const kp_origins *origins, 
 /* A bar would end the table's cell. */
 static void put_cell(FILE *f, const char *text) {
     for (; *text; text++) {
-        if (*text == '|')
-            fputs(", ", f);
-        else
-            fputc(*text, f);
+        if (*text == '|') fputs(", ", f);
+        else fputc(*text, f);
     }
 }
 

@@ -24,10 +24,20 @@
 #include "games.h"
 #include "screen.h"
 
-enum { RELOAD_STEPS = 5000, SLACK = 64, SCREEN_ROOM = 40000, SLOT_HEAD = 128, CONTROL = 64, MAX_RESTARTS = 3, N_SCREENS = 5 };
+enum {
+    RELOAD_STEPS = 5000,
+    SLACK = 64,
+    SCREEN_ROOM = 40000,
+    SLOT_HEAD = 128,
+    CONTROL = 64,
+    MAX_RESTARTS = 3,
+    N_SCREENS = 5
+};
 enum { IDLE = 0, STEP = 1, REPLAY = 2 };
 
-typedef struct { uint32_t asked, answered, n_actions, height, ready; } control;
+typedef struct {
+    uint32_t asked, answered, n_actions, height, ready;
+} control;
 
 typedef struct { /* the worker's structs IN and OUT */
     int32_t command, action, noops, n_log;
@@ -43,7 +53,10 @@ typedef struct {
     uint64_t n_actions;
 } history;
 
-typedef struct { pid_t pid; int said; /* pipe of its stderr */ } worker;
+typedef struct {
+    pid_t pid;
+    int said; /* pipe of its stderr */
+} worker;
 
 struct kp_env {
     int n_envs, n_workers, log, n_actions;
@@ -56,21 +69,25 @@ struct kp_env {
     size_t bytes, slot_bytes;
     uint8_t *memory;
     worker *workers;
-    history *past;       /* [n_envs] */
-    int *command;        /* [n_envs] of the step under way */
-    uint8_t *frames;     /* [n_envs][2][KP_FRAME_BYTES] */
+    history *past;   /* [n_envs] */
+    int *command;    /* [n_envs] of the step under way */
+    uint8_t *frames; /* [n_envs][2][KP_FRAME_BYTES] */
     kp_screen *screen;
 };
 
 extern const unsigned char kp_atari_worker[];
 
-static control *control_of(kp_env *e, int w) { return (control *)(e->memory + (size_t)w * CONTROL); }
+static control *control_of(kp_env *e, int w) {
+    return (control *)(e->memory + (size_t)w * CONTROL);
+}
 static slot *slot_of(const kp_env *e, int i) {
     return (slot *)(e->memory + (size_t)e->n_workers * CONTROL + (size_t)i * e->slot_bytes);
 }
 static uint8_t *noops_of(const kp_env *e, int i) { return (uint8_t *)slot_of(e, i) + SLOT_HEAD; }
 static uint8_t *actions_of(const kp_env *e, int i) { return noops_of(e, i) + e->log; }
-static uint8_t *screen_of(const kp_env *e, int i, int k) { return actions_of(e, i) + e->log + k * SCREEN_ROOM; }
+static uint8_t *screen_of(const kp_env *e, int i, int k) {
+    return actions_of(e, i) + e->log + k * SCREEN_ROOM;
+}
 
 static double now(void) {
     struct timespec t;
@@ -103,12 +120,24 @@ static kp_status start(kp_env *e, int at, kp_err *err) {
     snprintf(n[0], sizeof n[0], "%d", e->fd);
     snprintf(n[1], sizeof n[1], "%d", at);
     snprintf(n[2], sizeof n[2], "%ld", (long)SYS_futex);
-    snprintf(layout, sizeof layout, "%d,%d,%d,%zu,%d,%d,%d,%d,%d", e->n_envs, e->n_workers, CONTROL, e->slot_bytes,
-             e->log, SLOT_HEAD + 2 * e->log, SLOT_HEAD, SLOT_HEAD + e->log, e->n_workers * CONTROL);
-    snprintf(rules, sizeof rules, "%d,%d,%d,%d,%d,%.17g", (int)e->rules.preprocess, e->rules.frame_skip,
-             e->rules.fire_on_reset, e->rules.life_loss_ends, e->rules.max_agent_steps, e->rules.sticky);
-    char *argv[] = { e->python, "-c", (char *)(uintptr_t)kp_atari_worker, n[0], n[1], layout,
-                     (char *)(uintptr_t)e->game->name, e->rom_dir, (char *)(uintptr_t)e->game->md5, rules, n[2], NULL };
+    snprintf(layout, sizeof layout, "%d,%d,%d,%zu,%d,%d,%d,%d,%d", e->n_envs, e->n_workers, CONTROL,
+             e->slot_bytes, e->log, SLOT_HEAD + 2 * e->log, SLOT_HEAD, SLOT_HEAD + e->log,
+             e->n_workers * CONTROL);
+    snprintf(rules, sizeof rules, "%d,%d,%d,%d,%d,%.17g", (int)e->rules.preprocess,
+             e->rules.frame_skip, e->rules.fire_on_reset, e->rules.life_loss_ends,
+             e->rules.max_agent_steps, e->rules.sticky);
+    char *argv[] = { e->python,
+                     "-c",
+                     (char *)(uintptr_t)kp_atari_worker,
+                     n[0],
+                     n[1],
+                     layout,
+                     (char *)(uintptr_t)e->game->name,
+                     e->rom_dir,
+                     (char *)(uintptr_t)e->game->md5,
+                     rules,
+                     n[2],
+                     NULL };
     control *c = control_of(e, at);
     c->ready = 0;
     c->asked = c->answered = 0;
@@ -128,7 +157,8 @@ static kp_status start(kp_env *e, int at, kp_err *err) {
     }
     close(said[1]);
     e->workers[at] = (worker){ pid, said[0] };
-    if (pid < 0) return kp_fail(err, KP_DEVICE, "env: no process for a worker: %s", strerror(errno));
+    if (pid < 0)
+        return kp_fail(err, KP_DEVICE, "env: no process for a worker: %s", strerror(errno));
     double until = now() + e->timeout;
     while (!__atomic_load_n(&c->ready, __ATOMIC_ACQUIRE)) {
         int rc = 0;
@@ -138,15 +168,21 @@ static kp_status start(kp_env *e, int at, kp_err *err) {
             text[got > 0 ? got : 0] = 0;
             text[strcspn(text, "\n")] = 0;
             if (!*text)
-                snprintf(text, sizeof text, "%.300s: ended at once, %s %d", e->python, WIFEXITED(rc) ? "exit code" : "signal",
+                snprintf(text, sizeof text, "%.300s: ended at once, %s %d", e->python,
+                         WIFEXITED(rc) ? "exit code" : "signal",
                          WIFEXITED(rc) ? WEXITSTATUS(rc) : WTERMSIG(rc));
             e->workers[at].pid = 0;
-            if (WIFEXITED(rc) && WEXITSTATUS(rc) == KP_BAD_DATA) return kp_fail(err, KP_BAD_DATA, "%s", text);
-            return kp_fail(err, KP_DEVICE, "env: the Atari worker did not start (%s); pip install ale-py==0.12.1"
-                           " numpy, or name an interpreter that has them in KAPPA_PYTHON or env.python", text);
+            if (WIFEXITED(rc) && WEXITSTATUS(rc) == KP_BAD_DATA)
+                return kp_fail(err, KP_BAD_DATA, "%s", text);
+            return kp_fail(
+                err, KP_DEVICE,
+                "env: the Atari worker did not start (%s); pip install ale-py==0.12.1"
+                " numpy, or name an interpreter that has them in KAPPA_PYTHON or env.python",
+                text);
         }
         if (now() > until)
-            return kp_fail(err, KP_DEVICE, "env: the Atari worker %s did not start in %g s", e->python, e->timeout);
+            return kp_fail(err, KP_DEVICE, "env: the Atari worker %s did not start in %g s",
+                           e->python, e->timeout);
         nanosleep(&(struct timespec){ 0, 2000000 }, NULL);
     }
     return KP_OK;
@@ -185,7 +221,8 @@ static void ask_replay(kp_env *e, int i) {
     slot *s = slot_of(e, i);
     for (uint64_t k = 0; k <= h->n_starts && k < (uint64_t)e->log; k++)
         noops_of(e, i)[k] = (uint8_t)noops_at(e, h->seed, h->first + k);
-    s->command = REPLAY, s->n_log = (int)h->n_actions, s->ale_seed = ale_seed_at(e, h->seed, h->first);
+    s->command = REPLAY, s->n_log = (int)h->n_actions,
+    s->ale_seed = ale_seed_at(e, h->seed, h->first);
 }
 
 static void ask_step(kp_env *e, int i) {
@@ -206,15 +243,16 @@ static kp_status revive(kp_env *e, int w, int replay_all, kp_err *err) {
         else slot_of(e, i)->command = IDLE;
     }
     ask(e, w);
-    return await(e, w) ? KP_OK : kp_fail(err, KP_DEVICE, "env: worker %d died again while replaying", w);
+    return await(e, w) ? KP_OK
+                       : kp_fail(err, KP_DEVICE, "env: worker %d died again while replaying", w);
 }
 
 /* Waits for worker w; one that fails is started again, its games replayed, and asked once more. */
 static kp_status finish(kp_env *e, int w, int only, kp_err *err) {
     for (int tries = 0; !await(e, w); tries++) {
         if (tries == MAX_RESTARTS)
-            return kp_fail(err, KP_DEVICE, "env: worker %d of %s died or hung %d times in one step", w, e->game->name,
-                           MAX_RESTARTS + 1);
+            return kp_fail(err, KP_DEVICE, "env: worker %d of %s died or hung %d times in one step",
+                           w, e->game->name, MAX_RESTARTS + 1);
         kp_status st = revive(e, w, 1, err);
         if (st && tries + 1 == MAX_RESTARTS) return st;
         for (int i = w; i < e->n_envs; i += e->n_workers) {
@@ -233,10 +271,12 @@ kp_status kp_env_open(kp_env **out, const kp_env_options *o, kp_err *err) {
     kp_status st = kp_game_find(o->game, &game, err);
     if (st) return st;
     const kp_atari_rules *r = &o->rules;
-    if (o->n_envs < 1 || r->frame_skip < 1 || r->noop_max < 0 || r->noop_max > 255 || r->max_agent_steps < 1 ||
-        !(r->sticky >= 0 && r->sticky <= 1))
-        return kp_fail(err, KP_BAD_CONFIG, "env: rules out of range: %d environments, frame skip %d, no-ops %d, "
-                       "cap %d, sticky %g", o->n_envs, r->frame_skip, r->noop_max, r->max_agent_steps, r->sticky);
+    if (o->n_envs < 1 || r->frame_skip < 1 || r->noop_max < 0 || r->noop_max > 255 ||
+        r->max_agent_steps < 1 || !(r->sticky >= 0 && r->sticky <= 1))
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "env: rules out of range: %d environments, frame skip %d, no-ops %d, "
+                       "cap %d, sticky %g",
+                       o->n_envs, r->frame_skip, r->noop_max, r->max_agent_steps, r->sticky);
     kp_env *e = calloc(1, sizeof *e);
     if (!e) return kp_fail(err, KP_BAD_CONFIG, "env: out of host memory");
     e->n_envs = o->n_envs, e->stream = o->stream, e->rules = *r, e->game = game, e->fd = -1;
@@ -257,8 +297,10 @@ kp_status kp_env_open(kp_env **out, const kp_env_options *o, kp_err *err) {
     if (e->fd >= 0 && ftruncate(e->fd, (off_t)e->bytes) == 0)
         e->memory = mmap(NULL, e->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, e->fd, 0);
     if (e->memory == MAP_FAILED) e->memory = NULL;
-    if (!e->memory || !e->workers || !e->past || !e->command || !e->frames || !e->python || !e->rom_dir)
-        st = kp_fail(err, KP_BAD_CONFIG, "env: no memory for %d environments (%zu bytes)", e->n_envs, e->bytes);
+    if (!e->memory || !e->workers || !e->past || !e->command || !e->frames || !e->python ||
+        !e->rom_dir)
+        st = kp_fail(err, KP_BAD_CONFIG, "env: no memory for %d environments (%zu bytes)",
+                     e->n_envs, e->bytes);
     for (int w = 0; !st && w < e->n_workers; w++) st = start(e, w, err);
     if (!st) e->n_actions = (int)control_of(e, 0)->n_actions;
     if (!st) st = kp_screen_open(&e->screen, r->preprocess, (int)control_of(e, 0)->height, err);
@@ -298,8 +340,9 @@ kp_status kp_env_reset(kp_env *e, int i, uint64_t seed, const uint8_t **frame, k
 kp_status kp_env_send(kp_env *e, const int *action, kp_err *err) {
     for (int i = 0; i < e->n_envs; i++) {
         if (action[i] >= e->n_actions || (action[i] >= 0 && !e->past[i].n_starts))
-            return kp_fail(err, KP_BAD_CONFIG, "env: action %d of environment %d; %d actions, after a reset",
-                           action[i], i, e->n_actions);
+            return kp_fail(err, KP_BAD_CONFIG,
+                           "env: action %d of environment %d; %d actions, after a reset", action[i],
+                           i, e->n_actions);
         e->command[i] = action[i];
         ask_step(e, i);
     }
@@ -313,9 +356,13 @@ static void take(kp_env *e, int i, kp_env_result *r) {
     uint8_t *frame = e->frames + (size_t)i * 2 * KP_FRAME_BYTES, *first = frame + KP_FRAME_BYTES;
     *r = (kp_env_result){ 0 };
     if (e->command[i] < 0) return;
-    *r = (kp_env_result){ .reward = (float)s->reward, .terminal = s->terminal, .truncated = s->truncated,
-                          .game_over = s->over, .game_return = s->game_return,
-                          .game_steps = (int64_t)s->game_steps, .frame = frame };
+    *r = (kp_env_result){ .reward = (float)s->reward,
+                          .terminal = s->terminal,
+                          .truncated = s->truncated,
+                          .game_over = s->over,
+                          .game_return = s->game_return,
+                          .game_steps = (int64_t)s->game_steps,
+                          .frame = frame };
     kp_screen_observe(e->screen, screen_of(e, i, 0), screen_of(e, i, 1),
                       s->third ? screen_of(e, i, 4) : NULL, frame);
     if (s->terminal || s->truncated) {
@@ -360,7 +407,9 @@ kp_status kp_env_load(kp_env *e, int i, const uint8_t *bytes, size_t n, kp_err *
     int bad = n < sizeof h || h.n_actions > (uint64_t)e->log || n != sizeof h + h.n_actions ||
               h.n_starts > h.n_actions + 1;
     for (size_t k = sizeof h; !bad && k < n; k++) bad = bytes[k] >= e->n_actions;
-    if (bad) return kp_fail(err, KP_STORAGE, "env: state of environment %d is damaged (%zu bytes)", i, n);
+    if (bad)
+        return kp_fail(err, KP_STORAGE, "env: state of environment %d is damaged (%zu bytes)", i,
+                       n);
     e->past[i] = h;
     memcpy(actions_of(e, i), bytes + sizeof h, (size_t)h.n_actions);
     return h.n_starts ? replay_one(e, i, err) : KP_OK;

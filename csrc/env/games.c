@@ -9,7 +9,8 @@
 
 enum { MAX_ROM_BYTES = 1 << 20 };
 
-static const kp_game games[] = { /* MD5 of each ROM in the wheel of ale-py 0.12.1 */
+static const kp_game games[] = {
+    /* MD5 of each ROM in the wheel of ale-py 0.12.1 */
     { "adventure", "4b27f5397c442d25f0c418ccdacf1926" },
     { "air_raid", "35be55426c1fec32dfb503b4f0651572" },
     { "alien", "f1a0a23e6464d954e3a9579c4ccd01c8" },
@@ -149,26 +150,30 @@ kp_status kp_game_find(const char *name, const kp_game **game, kp_err *err) {
         if (far < least) least = far, nearest = &games[i];
     }
     if (least)
-        return kp_fail(err, KP_BAD_CONFIG, "env.game: %s is not a game; did you mean %s? kappa list games has all",
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "env.game: %s is not a game; did you mean %s? kappa list games has all",
                        name, nearest->name);
     *game = nearest;
     return KP_OK;
 }
 
-kp_status kp_game_rom_check(const char *name, const char *dir, char *path, size_t size, kp_err *err) {
+kp_status kp_game_rom_check(const char *name, const char *dir, char *path, size_t size,
+                            kp_err *err) {
     const kp_game *game = NULL;
     kp_status st = kp_game_find(name, &game, err);
     if (st) return st;
     snprintf(path, size, "%s/%s.bin", dir, name);
     FILE *f = fopen(path, "rb");
     if (!f)
-        return kp_fail(err, KP_BAD_DATA, "%s: ROM missing; ale-py==0.12.1 brings it, or put it there", path);
+        return kp_fail(err, KP_BAD_DATA,
+                       "%s: ROM missing; ale-py==0.12.1 brings it, or put it there", path);
     uint8_t *bytes = malloc(MAX_ROM_BYTES);
     size_t n = bytes ? fread(bytes, 1, MAX_ROM_BYTES, f) : 0;
     char md5[33];
     kp_md5(bytes, n, md5);
     if (strcmp(md5, game->md5))
-        st = kp_fail(err, KP_BAD_DATA, "%s: altered ROM, MD5 %s, expected %s", path, md5, game->md5);
+        st = kp_fail(err, KP_BAD_DATA, "%s: altered ROM, MD5 %s, expected %s", path, md5,
+                     game->md5);
     free(bytes);
     fclose(f);
     return st;
@@ -176,16 +181,19 @@ kp_status kp_game_rom_check(const char *name, const char *dir, char *path, size_
 
 kp_status kp_game_rom_dir(const char *python, char *dir, size_t size, kp_err *err) {
     char command[1024];
-    snprintf(command, sizeof command,
-             "'%s' -c 'import importlib.util as u;print(u.find_spec(\"ale_py\").submodule_search_locations[0])'"
-             " 2>/dev/null", python);
+    snprintf(
+        command, sizeof command,
+        "'%s' -c 'import importlib.util as u;print(u.find_spec(\"ale_py\").submodule_search_locations[0])'"
+        " 2>/dev/null",
+        python);
     FILE *f = popen(command, "r");
     char line[900] = "";
     if (f && !fgets(line, sizeof line, f)) line[0] = 0;
     int rc = f ? pclose(f) : -1;
     line[strcspn(line, "\n")] = 0;
     if (rc || !line[0])
-        return kp_fail(err, KP_DEVICE, "%s: no ale_py; pip install ale-py==0.12.1, or set KAPPA_PYTHON", python);
+        return kp_fail(err, KP_DEVICE,
+                       "%s: no ale_py; pip install ale-py==0.12.1, or set KAPPA_PYTHON", python);
     snprintf(dir, size, "%s/roms", line);
     return KP_OK;
 }

@@ -1,8 +1,8 @@
 /* dqn.c: DQN (Mnih et al. 2015) of P members in lockstep: acting, replay, the schedule of updates.
  *
- * A step of the learner is, in this order: an update if one is due; else what the agent step it stands
- * at still asks for (target copy, evaluation, row of metrics), each a function of the state alone, so
- * that it can be done again after a resume; else one agent step in every environment. */
+ * A step of the learner is, in this order: an update if one is due; else what the agent step it
+ * stands at still asks for (target copy, evaluation, row of metrics), each a function of the state
+ * alone, so that it can be done again after a resume; else one agent step in every environment. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -13,14 +13,15 @@
 #include "dqn_impl.h"
 #include "dqn_options.h"
 
-/* ---- the schedule ------------------------------------------------------------------------------ */
+/* ---- the schedule ---------------------------------------------------------------------------- */
 
 double kp_dqn_epsilon(const kp_config *c, int64_t agent_step) {
     int64_t from = c->epsilon.decay_from == KP_DECAY_FROM_START ? 0 : c->buffer.min_transitions;
     int64_t length = c->epsilon.decay_agent_steps;
     if (agent_step >= from + length) return c->epsilon.end;
     if (agent_step <= from) return c->epsilon.start;
-    return c->epsilon.start + (c->epsilon.end - c->epsilon.start) * (double)(agent_step - from) / (double)length;
+    return c->epsilon.start +
+           (c->epsilon.end - c->epsilon.start) * (double)(agent_step - from) / (double)length;
 }
 
 /* The half-ulp keeps 0.1 updates a step from coming one step late. */
@@ -43,17 +44,18 @@ static int any_active(const kp_dqn *d) {
     return 0;
 }
 
-/* ---- pieces of work ---------------------------------------------------------------------------- */
+/* ---- pieces of work -------------------------------------------------------------------------- */
 
 static void stop_member(kp_dqn *d, int p, int tensor) {
     const kp_config *c = &d->member[p];
     d->active[p] = 0;
     d->member_progress[p].stopped_at = d->updates;
     kp_log_line(d->log,
-                "member %d (seed %" PRIu64 "): %s is not finite after update %" PRId64 ", agent step %" PRId64
+                "member %d (seed %" PRIu64 "): %s is not finite after update %" PRId64
+                ", agent step %" PRId64
                 "; this member stops. Lower optim.lr or set optim.clip.kappa",
-                p, c->seed, kp_net_layout(kp_dqn_update_net(d->update))->tensor[tensor].name, d->updates,
-                d->agent_step);
+                p, c->seed, kp_net_layout(kp_dqn_update_net(d->update))->tensor[tensor].name,
+                d->updates, d->agent_step);
 }
 
 /* Members whose weights went non-finite stop at once: their later numbers mean nothing. */
@@ -72,8 +74,8 @@ static kp_status update(kp_dqn *d, kp_err *err) {
     kp_status st = KP_OK;
     for (int p = 0; !st && p < d->P; p++) {
         if (!d->active[p]) continue;
-        kp_ring_batch batch = { all->s + p * B * stack, all->s_next + p * B * stack, all->action + p * B,
-                                all->reward + p * B, all->discount + p * B };
+        kp_ring_batch batch = { all->s + p * B * stack, all->s_next + p * B * stack,
+                                all->action + p * B, all->reward + p * B, all->discount + p * B };
         st = kp_ring_sample(d->ring, p, d->seed[p], (uint64_t)d->updates, (int)B, &batch, err);
     }
     if (!st) st = kp_dqn_update_run(d->update, d->active, err);
@@ -117,8 +119,8 @@ static kp_status act(kp_dqn *d, kp_err *err) {
 
 static kp_status evaluate(kp_dqn *d, kp_err *err) {
     int n = d->member->eval.episodes;
-    kp_status st = kp_evaluator_run(d->evaluator, d->evaluations, d->active, d->eval_returns, d->listener,
-                                    &d->progress, err);
+    kp_status st = kp_evaluator_run(d->evaluator, d->evaluations, d->active, d->eval_returns,
+                                    d->listener, &d->progress, err);
     if (st) return st;
     d->evaluations++;
     for (int p = 0; p < d->P; p++) {
@@ -159,12 +161,15 @@ static kp_status step(void *learner, kp_event *event, kp_err *err) {
     return st;
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void say_memory(const kp_dqn *d, const kp_ring_options *ring) {
-    kp_log_line(d->log, "replay: %.2f GiB for %d member%s of %" PRId64 " transitions, taken as it fills; %.1f GiB are "
-                "available", (double)kp_ring_bytes(ring) / 0x1p30, d->P, d->P == 1 ? "" : "s",
-                ring->transitions, (double)kp_memory_available() / 0x1p30);
+    kp_log_line(d->log,
+                "replay: %.2f GiB for %d member%s of %" PRId64
+                " transitions, taken as it fills; %.1f GiB are "
+                "available",
+                (double)kp_ring_bytes(ring) / 0x1p30, d->P, d->P == 1 ? "" : "s", ring->transitions,
+                (double)kp_memory_available() / 0x1p30);
 }
 
 static kp_status open_memory(kp_dqn *d, kp_err *err) {
@@ -176,13 +181,15 @@ static kp_status open_memory(kp_dqn *d, kp_err *err) {
     d->interval = calloc(P, sizeof *d->interval);
     d->member_progress = calloc(P, sizeof *d->member_progress);
     d->eval_returns = calloc(P * (size_t)d->member->eval.episodes, sizeof *d->eval_returns);
-    if (!d->active || !d->action || !d->result || !d->epsilon || !d->interval || !d->member_progress ||
-        !d->eval_returns)
+    if (!d->active || !d->action || !d->result || !d->epsilon || !d->interval ||
+        !d->member_progress || !d->eval_returns)
         return kp_fail(err, KP_BAD_CONFIG, "DQN: out of host memory");
     memset(d->active, 1, P);
     for (int p = 0; p < d->P; p++)
         d->member_progress[p] = (kp_member_progress){ NAN, NAN, NAN, NAN, -1 };
-    d->progress = (kp_progress){ .phase = "fill", .P = d->P, .agent_steps = d->member->train.agent_steps,
+    d->progress = (kp_progress){ .phase = "fill",
+                                 .P = d->P,
+                                 .agent_steps = d->member->train.agent_steps,
                                  .member = d->member_progress };
     return KP_OK;
 }
@@ -240,7 +247,8 @@ static kp_status open_evaluator(kp_dqn *d, kp_err *err) {
         .theta = kp_dqn_update_theta(d->update),
         .epsilon = c->eval.epsilon,
     };
-    return c->eval.interval_steps > 0 ? kp_evaluator_open(&d->evaluator, d->backend, &o, err) : KP_OK;
+    return c->eval.interval_steps > 0 ? kp_evaluator_open(&d->evaluator, d->backend, &o, err)
+                                      : KP_OK;
 }
 
 static void close_dqn(void *learner) {
@@ -252,9 +260,10 @@ static void close_dqn(void *learner) {
     kp_ring_file_close(d->file);
     kp_ring_close(d->ring);
     kp_env_close(d->env);
-    void *memory[] = { d->member,  d->seed,     d->active,   d->action, d->result, d->epsilon, d->interval,
-                       d->tally,   d->sums,     d->theta_l2, d->grad_l2, d->eval_returns, d->clips,
-                       d->column,  d->column_name, d->rows,  d->has_row, d->member_progress };
+    void *memory[] = { d->member,  d->seed,         d->active,         d->action, d->result,
+                       d->epsilon, d->interval,     d->tally,          d->sums,   d->theta_l2,
+                       d->grad_l2, d->eval_returns, d->clips,          d->column, d->column_name,
+                       d->rows,    d->has_row,      d->member_progress };
     for (size_t i = 0; i < KP_COUNT(memory); i++) free(memory[i]);
     free(d);
 }
@@ -267,12 +276,18 @@ static kp_status open_dqn(void **out, const kp_learner_options *o, kp_err *err) 
     d->P = o->P, d->E = o->member->env.count;
     d->member = calloc((size_t)o->P, sizeof *d->member);
     d->seed = calloc((size_t)o->P, sizeof *d->seed);
-    kp_status st = d->member && d->seed ? KP_OK : kp_fail(err, KP_BAD_CONFIG, "DQN: out of host memory");
-    for (int p = 0; !st && p < o->P; p++) d->member[p] = o->member[p], d->seed[p] = o->member[p].seed;
+    kp_status st = d->member && d->seed ? KP_OK
+                                        : kp_fail(err, KP_BAD_CONFIG, "DQN: out of host memory");
+    for (int p = 0; !st && p < o->P; p++)
+        d->member[p] = o->member[p], d->seed[p] = o->member[p].seed;
     if (!st) st = open_memory(d, err);
     const kp_config *c = o->member;
-    kp_ring_options ring = { .P = o->P, .E = d->E, .frame_bytes = KP_FRAME_BYTES, .stack = c->env.stack,
-                             .n_step = c->dqn.n_step, .transitions = c->buffer.transitions,
+    kp_ring_options ring = { .P = o->P,
+                             .E = d->E,
+                             .frame_bytes = KP_FRAME_BYTES,
+                             .stack = c->env.stack,
+                             .n_step = c->dqn.n_step,
+                             .transitions = c->buffer.transitions,
                              .gamma = c->dqn.gamma };
     kp_env_options env = kp_dqn_env_options_of(c, 0);
     env.n_envs = d->P * d->E;
@@ -295,7 +310,9 @@ static kp_status open_dqn(void **out, const kp_learner_options *o, kp_err *err) 
     return KP_OK;
 }
 
-static const kp_progress *progress(const void *learner) { return &((const kp_dqn *)learner)->progress; }
+static const kp_progress *progress(const void *learner) {
+    return &((const kp_dqn *)learner)->progress;
+}
 static int64_t agent_step(const void *learner) { return ((const kp_dqn *)learner)->agent_step; }
 
 const kp_learner kp_learner_dqn = {

@@ -1,4 +1,5 @@
-/* dqn_rows.c: a row of metrics for each member: fixed columns, then the share clipped of each tensor.
+/* dqn_rows.c: a row of metrics for each member: fixed columns, then the share clipped of each
+ * tensor.
  *
  * Shares, losses and Q values are means over the updates since the row before; norms are of now. */
 #include <math.h>
@@ -9,8 +10,25 @@
 #include "dqn_impl.h"
 
 enum {
-    MEMBER, AGENT_STEP, FRAMES, UPDATES, EPISODES, RETURN_MEAN, RETURN_MIN, RETURN_MAX, LENGTH_MEAN, EPSILON,
-    LOSS, Q_MAX_MEAN, WEIGHT_L2, GRADIENT_L2, SHARE_CLIPPED, EVAL_MEAN, EVAL_MIN, EVAL_MAX, N_FIXED
+    MEMBER,
+    AGENT_STEP,
+    FRAMES,
+    UPDATES,
+    EPISODES,
+    RETURN_MEAN,
+    RETURN_MIN,
+    RETURN_MAX,
+    LENGTH_MEAN,
+    EPSILON,
+    LOSS,
+    Q_MAX_MEAN,
+    WEIGHT_L2,
+    GRADIENT_L2,
+    SHARE_CLIPPED,
+    EVAL_MEAN,
+    EVAL_MIN,
+    EVAL_MAX,
+    N_FIXED
 };
 
 static const kp_metrics_column fixed[N_FIXED] = {
@@ -34,7 +52,9 @@ static const kp_metrics_column fixed[N_FIXED] = {
     [EVAL_MAX] = { "eval_return_max", 0 },
 };
 
-static const kp_layout *layout(const kp_dqn *d) { return kp_net_layout(kp_dqn_update_net(d->update)); }
+static const kp_layout *layout(const kp_dqn *d) {
+    return kp_net_layout(kp_dqn_update_net(d->update));
+}
 
 static kp_status find_clipped(kp_dqn *d, kp_err *err) {
     float *bound = calloc((size_t)d->T, sizeof *bound);
@@ -61,8 +81,8 @@ kp_status kp_dqn_rows_open(kp_dqn *d, kp_err *err) {
     d->column_name = calloc(T, sizeof *d->column_name);
     d->rows = calloc(P * columns, sizeof *d->rows);
     d->has_row = calloc(P, 1);
-    if (!d->tally || !d->clips || !d->sums || !d->theta_l2 || !d->grad_l2 || !d->column || !d->column_name ||
-        !d->rows || !d->has_row)
+    if (!d->tally || !d->clips || !d->sums || !d->theta_l2 || !d->grad_l2 || !d->column ||
+        !d->column_name || !d->rows || !d->has_row)
         return kp_fail(err, KP_BAD_CONFIG, "metrics: out of host memory");
     memcpy(d->column, fixed, sizeof fixed);
     for (int t = 0; t < d->T; t++) {
@@ -90,7 +110,8 @@ static double fill_shares(const kp_dqn *d, int p, int64_t updates, kp_metrics_va
     double outside = 0, entries = 0;
     for (int t = 0; t < d->T; t++) {
         const kp_tensor *tensor = &layout(d)->tensor[t];
-        double here = (double)d->tally[p * d->T + t].outside, of = (double)tensor->count * (double)updates;
+        double here = (double)d->tally[p * d->T + t].outside,
+               of = (double)tensor->count * (double)updates;
         share[t].d = updates ? here / of : NAN;
         if (!d->clips[p * d->T + t]) continue;
         outside += here, entries += of;

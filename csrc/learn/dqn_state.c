@@ -8,7 +8,8 @@
  *     dqn.gradient_l2             [P]             of the latest update
  *     dqn.progress                [P][5]          what the live table shows
  *     env.bytes, env.lengths                      each emulator's log (env.h)
- *     replay.index                                and segments in files of their own (ring_file.h) */
+ *     replay.index                                and segments in files of their own (ring_file.h)
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,9 +18,10 @@
 
 enum { N_COUNTERS = 8 };
 
-/* ---- the beginning ------------------------------------------------------------------------------ */
+/* ---- the beginning --------------------------------------------------------------------------- */
 
-/* New games in every environment. `start` tells those of a run from those after a resume without replay. */
+/* New games in every environment. `start` tells those of a run from those after a resume without
+ * replay. */
 static kp_status new_games(kp_dqn *d, uint64_t start, kp_err *err) {
     kp_status st = KP_OK;
     for (int lane = 0; !st && lane < d->P * d->E; lane++) {
@@ -34,39 +36,47 @@ static kp_status new_games(kp_dqn *d, uint64_t start, kp_err *err) {
 
 kp_status kp_dqn_start(void *learner, kp_err *err) { return new_games(learner, 0, err); }
 
-/* ---- small arrays -------------------------------------------------------------------------------- */
+/* ---- small arrays ---------------------------------------------------------------------------- */
 
-/* Where state goes to or comes from: one of the two. So one list of names serves saving and loading. */
+/* Where state goes to or comes from: one of the two. So one list of names serves saving and
+ * loading. */
 typedef struct {
     kp_checkpoint_writer *to;
     const kp_checkpoint *from;
 } state_io;
 
-static kp_status pass(const state_io *io, const char *name, kp_dtype type, int n_dims, const int64_t *shape,
-                      void *data, kp_err *err) {
+static kp_status pass(const state_io *io, const char *name, kp_dtype type, int n_dims,
+                      const int64_t *shape, void *data, kp_err *err) {
     return io->to ? kp_checkpoint_add(io->to, name, type, n_dims, shape, data, err)
                   : kp_checkpoint_get(io->from, name, type, n_dims, shape, data, err);
 }
 
 static kp_status pass_small(kp_dqn *d, const state_io *io, kp_err *err) {
     int64_t P[1] = { d->P };
-    _Static_assert(sizeof(kp_td_sums) == 3 * sizeof(int64_t) && sizeof(kp_tensor_tally) == 2 * sizeof(int64_t) &&
-                   sizeof(kp_dqn_interval) == 5 * sizeof(int64_t) && sizeof(kp_member_progress) == 5 * sizeof(int64_t),
+    _Static_assert(sizeof(kp_td_sums) == 3 * sizeof(int64_t) &&
+                       sizeof(kp_tensor_tally) == 2 * sizeof(int64_t) &&
+                       sizeof(kp_dqn_interval) == 5 * sizeof(int64_t) &&
+                       sizeof(kp_member_progress) == 5 * sizeof(int64_t),
                    "rows of 8-byte numbers");
     kp_status st = pass(io, "dqn.active", KP_U8, 1, P, d->active, err);
-    if (!st) st = pass(io, "dqn.optimizer_steps", KP_I64, 1, P, kp_optim_steps(kp_dqn_update_optim(d->update)), err);
+    if (!st)
+        st = pass(io, "dqn.optimizer_steps", KP_I64, 1, P,
+                  kp_optim_steps(kp_dqn_update_optim(d->update)), err);
     /* counts and doubles side by side: kept as bits */
     if (!st) st = pass(io, "dqn.interval", KP_U64, 2, (int64_t[]){ d->P, 5 }, d->interval, err);
     if (!st) st = pass(io, "dqn.sums", KP_U64, 2, (int64_t[]){ d->P, 3 }, d->sums, err);
     if (!st) st = pass(io, "dqn.tally", KP_U64, 3, (int64_t[]){ d->P, d->T, 2 }, d->tally, err);
     if (!st) st = pass(io, "dqn.gradient_l2", KP_F32, 1, P, d->grad_l2, err);
-    if (!st) st = pass(io, "dqn.progress", KP_U64, 2, (int64_t[]){ d->P, 5 }, d->member_progress, err);
+    if (!st)
+        st = pass(io, "dqn.progress", KP_U64, 2, (int64_t[]){ d->P, 5 }, d->member_progress, err);
     return st;
 }
 
 static kp_status pass_counters(kp_dqn *d, const state_io *io, kp_err *err) {
-    int64_t *all[N_COUNTERS] = { &d->agent_step,   &d->updates,     &d->settled,    &d->fill_end,
-                                 &d->fill_updates, &d->evaluations, &d->row_updates, &d->gradient_at }, value[N_COUNTERS];
+    int64_t
+        *all[N_COUNTERS] = { &d->agent_step,   &d->updates,     &d->settled,     &d->fill_end,
+                             &d->fill_updates, &d->evaluations, &d->row_updates, &d->gradient_at },
+        value[N_COUNTERS];
     for (int i = 0; i < N_COUNTERS; i++) value[i] = *all[i];
     kp_status st = pass(io, "dqn.counters", KP_I64, 1, (int64_t[]){ N_COUNTERS }, value, err);
     for (int i = 0; !st && i < N_COUNTERS; i++) *all[i] = value[i];
@@ -76,14 +86,19 @@ static kp_status pass_counters(kp_dqn *d, const state_io *io, kp_err *err) {
 static kp_status pass_weights(kp_dqn *d, const state_io *io, kp_err *err) {
     const kp_layout *l = kp_net_layout(kp_dqn_update_net(d->update));
     kp_optim *optim = kp_dqn_update_optim(d->update);
-    struct { const char *group; float *buffer; } all[8] = { { "theta", kp_dqn_update_theta(d->update) },
-                                                            { "target", kp_dqn_update_target_theta(d->update) } };
+    struct {
+        const char *group;
+        float *buffer;
+    } all[8] = { { "theta", kp_dqn_update_theta(d->update) },
+                 { "target", kp_dqn_update_target_theta(d->update) } };
     int n = 2;
-    for (int i = 0; i < kp_optim_n_moments(optim); i++, n++) all[n].buffer = kp_optim_moment(optim, i, &all[n].group);
+    for (int i = 0; i < kp_optim_n_moments(optim); i++, n++)
+        all[n].buffer = kp_optim_moment(optim, i, &all[n].group);
     kp_status st = KP_OK;
     for (int i = 0; !st && i < n; i++)
-        st = io->to ? kp_weights_save(io->to, all[i].group, l, d->backend, d->P, all[i].buffer, err)
-                    : kp_weights_load(io->from, all[i].group, l, d->backend, d->P, all[i].buffer, err);
+        st = io->to
+                 ? kp_weights_save(io->to, all[i].group, l, d->backend, d->P, all[i].buffer, err)
+                 : kp_weights_load(io->from, all[i].group, l, d->backend, d->P, all[i].buffer, err);
     return st;
 }
 
@@ -93,13 +108,14 @@ static kp_status pass_state(kp_dqn *d, const state_io *io, kp_err *err) {
     return st ? st : pass_weights(d, io, err);
 }
 
-/* ---- emulators and replay ------------------------------------------------------------------------ */
+/* ---- emulators and replay -------------------------------------------------------------------- */
 
 static kp_status save_envs(kp_dqn *d, kp_checkpoint_writer *w, kp_err *err) {
     int lanes = d->P * d->E;
     uint8_t *bytes = malloc((size_t)lanes * kp_env_state_bytes(d->env));
     int64_t *length = calloc((size_t)lanes, sizeof *length), total = 0;
-    kp_status st = bytes && length ? KP_OK : kp_fail(err, KP_BAD_CONFIG, "checkpoint: out of host memory");
+    kp_status st = bytes && length ? KP_OK
+                                   : kp_fail(err, KP_BAD_CONFIG, "checkpoint: out of host memory");
     for (int i = 0; !st && i < lanes; i++) {
         size_t n = 0;
         st = kp_env_save(d->env, i, bytes + total, &n, err);
@@ -139,17 +155,19 @@ static kp_status save_replay(kp_dqn *d, kp_checkpoint_writer *w, kp_err *err) {
     const uint8_t *index = kp_ring_file_index(d->file, &bytes);
     for (int i = 0; !st && i < n; i++)
         st = kp_checkpoint_share(w, KP_REPLAY_FOLDER, s[i].name, s[i].n_bytes, s[i].xxh64, err);
-    return st ? st : kp_checkpoint_add(w, "replay.index", KP_U8, 1, (int64_t[]){ (int64_t)bytes }, index, err);
+    return st ? st
+              : kp_checkpoint_add(w, "replay.index", KP_U8, 1, (int64_t[]){ (int64_t)bytes }, index,
+                                  err);
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------ */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 kp_status kp_dqn_save(void *learner, kp_checkpoint_writer *w, int with_replay, kp_err *err) {
     kp_dqn *d = learner;
     kp_status st = kp_optim_tally(kp_dqn_update_optim(d->update), d->tally, err);
     if (!st)
-        st = kp_backend_download(d->backend, d->sums, kp_dqn_update_sums(d->update), (size_t)d->P * sizeof *d->sums,
-                                 err);
+        st = kp_backend_download(d->backend, d->sums, kp_dqn_update_sums(d->update),
+                                 (size_t)d->P * sizeof *d->sums, err);
     if (!st) st = kp_dqn_measure(d, err);
     if (!st) st = pass_state(d, &(state_io){ .to = w }, err);
     if (!st && with_replay) st = save_envs(d, w, err);
@@ -161,7 +179,8 @@ kp_status kp_dqn_save(void *learner, kp_checkpoint_writer *w, int with_replay, k
 static kp_status begin_again(kp_dqn *d, kp_err *err) {
     d->fill_updates = d->updates;
     d->fill_end = d->agent_step + d->member->buffer.min_transitions;
-    kp_log_line(d->log, "the checkpoint has no replay: new games, and no update before agent step %lld",
+    kp_log_line(d->log,
+                "the checkpoint has no replay: new games, and no update before agent step %lld",
                 (long long)d->fill_end);
     return new_games(d, (uint64_t)d->agent_step + 1, err);
 }
@@ -173,8 +192,8 @@ kp_status kp_dqn_load(void *learner, const kp_checkpoint *r, kp_err *err) {
     kp_status st = pass_state(d, &(state_io){ .from = r }, err);
     if (!st) st = kp_optim_set_tally(kp_dqn_update_optim(d->update), d->tally, err);
     if (!st)
-        st = kp_backend_upload(d->backend, kp_dqn_update_sums(d->update), d->sums, (size_t)d->P * sizeof *d->sums,
-                               err);
+        st = kp_backend_upload(d->backend, kp_dqn_update_sums(d->update), d->sums,
+                               (size_t)d->P * sizeof *d->sums, err);
     if (!st) d->progress.agent_step = d->agent_step, d->progress.updates = d->updates;
     if (st || !kp_checkpoint_has(r, "replay.index")) return st ? st : begin_again(d, err);
     st = kp_checkpoint_borrow(r, "replay.index", KP_U8, &index, &n, err);

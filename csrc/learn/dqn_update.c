@@ -19,40 +19,59 @@ struct kp_dqn_update {
     int64_t *s, *s_next;                /* backend copies of the batch */
     int32_t *action;
     float *reward, *discount;
-    float *td, *loss;                   /* [P][B], [P] */
-    kp_td_sums *sums;                   /* [P] */
-    double *partial;                    /* [P][n_chunks] of the norms */
-    float *limit, *norm, *scale;        /* [2][P]: weights, gradient */
+    float *td, *loss;            /* [P][B], [P] */
+    kp_td_sums *sums;            /* [P] */
+    double *partial;             /* [P][n_chunks] of the norms */
+    float *limit, *norm, *scale; /* [2][P]: weights, gradient */
 
     kp_dqn_batch batch;
 };
 
 void kp_dqn_net_spec(kp_net_spec *spec, const kp_dqn_net_options *o) {
-    static const struct { const char *name; int out, kernel, stride; } conv[] = {
-        { "conv1", 32, 8, 4 }, { "conv2", 64, 4, 2 }, { "conv3", 64, 3, 1 },
+    static const struct {
+        const char *name;
+        int out, kernel, stride;
+    } conv[] = {
+        { "conv1", 32, 8, 4 },
+        { "conv2", 64, 4, 2 },
+        { "conv3", 64, 3, 1 },
     };
     *spec = (kp_net_spec){ .h = o->side, .w = o->side, .c = o->stack, .n_layers = 5 };
     for (int i = 0; i < 3; i++) {
         kp_layer_spec *l = &spec->layer[i];
-        *l = (kp_layer_spec){ .kind = KP_CONV, .input = i - 1, .out = conv[i].out,
-                              .kernel = conv[i].kernel, .stride = conv[i].stride,
-                              .padding = o->padding, .activation = KP_RELU, .init = o->init };
+        *l = (kp_layer_spec){ .kind = KP_CONV,
+                              .input = i - 1,
+                              .out = conv[i].out,
+                              .kernel = conv[i].kernel,
+                              .stride = conv[i].stride,
+                              .padding = o->padding,
+                              .activation = KP_RELU,
+                              .init = o->init };
         strcpy(l->name, conv[i].name);
     }
-    spec->layer[3] = (kp_layer_spec){ .kind = KP_DENSE, .name = "fc1", .input = 2, .out = o->hidden,
-                                      .activation = KP_RELU, .init = o->init };
-    spec->layer[4] = (kp_layer_spec){ .kind = KP_DENSE, .name = "fc2", .input = 3, .out = o->n_actions,
-                                      .activation = KP_LINEAR, .init = o->init };
+    spec->layer[3] = (kp_layer_spec){ .kind = KP_DENSE,
+                                      .name = "fc1",
+                                      .input = 2,
+                                      .out = o->hidden,
+                                      .activation = KP_RELU,
+                                      .init = o->init };
+    spec->layer[4] = (kp_layer_spec){ .kind = KP_DENSE,
+                                      .name = "fc2",
+                                      .input = 3,
+                                      .out = o->n_actions,
+                                      .activation = KP_LINEAR,
+                                      .init = o->init };
 }
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static kp_status alloc_all(kp_dqn_update *u, kp_err *err) {
     const kp_layout *l = kp_net_layout(u->net);
     size_t P = (size_t)u->P, PB = P * (size_t)u->B, N = (size_t)l->N;
     kp_status st = KP_OK;
-#define BACKEND(pointer, n, what) \
-    if (!st) st = kp_backend_alloc(u->backend, (void **)&u->pointer, (n) * sizeof *u->pointer, what, err)
+#define BACKEND(pointer, n, what)                                                                  \
+    if (!st)                                                                                       \
+    st = kp_backend_alloc(u->backend, (void **)&u->pointer, (n) * sizeof *u->pointer, what, err)
     BACKEND(theta, P * N, "weights (population.size)");
     BACKEND(target_theta, P * N, "target network (population.size)");
     BACKEND(grad, P * N, "gradients (population.size)");
@@ -152,8 +171,8 @@ static kp_status build_norms(kp_dqn_update *u, kp_err *err) {
     return st;
 }
 
-kp_status kp_dqn_update_open(kp_dqn_update **out, kp_backend *backend, const kp_dqn_update_options *o,
-                             kp_err *err) {
+kp_status kp_dqn_update_open(kp_dqn_update **out, kp_backend *backend,
+                             const kp_dqn_update_options *o, kp_err *err) {
     *out = NULL;
     kp_dqn_update *u = calloc(1, sizeof *u);
     if (!u) return kp_fail(err, KP_BAD_CONFIG, "DQN: out of host memory");
@@ -167,8 +186,8 @@ kp_status kp_dqn_update_open(kp_dqn_update **out, kp_backend *backend, const kp_
     if (!st) st = kp_pass_open(&u->target, u->net, backend, o->P, o->B, 0, err);
     if (!st && o->double_q) st = kp_pass_open(&u->online_next, u->net, backend, o->P, o->B, 0, err);
     if (!st)
-        st = kp_optim_open(&u->optim, backend, kp_net_layout(u->net), o->P, &o->optim, u->theta, u->grad,
-                           err);
+        st = kp_optim_open(&u->optim, backend, kp_net_layout(u->net), o->P, &o->optim, u->theta,
+                           u->grad, err);
     if (!st) st = build_update(u, o, err);
     if (!st) st = build_copy(u, err);
     if (!st) st = build_norms(u, err);
@@ -180,16 +199,18 @@ kp_status kp_dqn_update_open(kp_dqn_update **out, kp_backend *backend, const kp_
     return KP_OK;
 }
 
-/* ---- running ---------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 static kp_status upload_batch(kp_dqn_update *u, kp_err *err) {
     size_t PB = (size_t)u->P * (size_t)u->B, indices = PB * (size_t)u->stack;
     const kp_dqn_batch *b = &u->batch;
     kp_status st = kp_backend_upload(u->backend, u->s, b->s, indices * sizeof *b->s, err);
-    if (!st) st = kp_backend_upload(u->backend, u->s_next, b->s_next, indices * sizeof *b->s_next, err);
+    if (!st)
+        st = kp_backend_upload(u->backend, u->s_next, b->s_next, indices * sizeof *b->s_next, err);
     if (!st) st = kp_backend_upload(u->backend, u->action, b->action, PB * sizeof *b->action, err);
     if (!st) st = kp_backend_upload(u->backend, u->reward, b->reward, PB * sizeof *b->reward, err);
-    if (!st) st = kp_backend_upload(u->backend, u->discount, b->discount, PB * sizeof *b->discount, err);
+    if (!st)
+        st = kp_backend_upload(u->backend, u->discount, b->discount, PB * sizeof *b->discount, err);
     return st;
 }
 
@@ -237,8 +258,9 @@ void kp_dqn_update_close(kp_dqn_update *u) {
     kp_pass_close(u->target);
     kp_pass_close(u->online_next);
     kp_net_close(u->net);
-    void *memory[] = { u->theta, u->target_theta, u->grad, u->s, u->s_next, u->action, u->reward, u->discount,
-                       u->td, u->loss, u->sums, u->partial, u->limit, u->norm, u->scale };
+    void *memory[] = { u->theta,  u->target_theta, u->grad,     u->s,    u->s_next,
+                       u->action, u->reward,       u->discount, u->td,   u->loss,
+                       u->sums,   u->partial,      u->limit,    u->norm, u->scale };
     for (size_t i = 0; i < KP_COUNT(memory); i++) kp_backend_release(u->backend, memory[i]);
     free(u->batch.s);
     free(u->batch.s_next);

@@ -1,4 +1,5 @@
-/* evaluate.c: all games of all members in lockstep; a finished game idles until the last one is over. */
+/* evaluate.c: all games of all members in lockstep; a finished game idles until the last one is
+ * over. */
 #include "evaluate.h"
 
 #include <math.h>
@@ -12,16 +13,17 @@ enum { SLOTS_A_LANE = 64 }; /* only the latest stack is ever read */
 struct kp_evaluator {
     int P, E, stack;
     uint64_t *seed;
-    double *epsilon;  /* [P] */
+    double *epsilon; /* [P] */
     kp_env *env;
-    kp_ring *ring;    /* the frames of the current stacks */
+    kp_ring *ring; /* the frames of the current stacks */
     kp_actor *actor;
     int *action;      /* [P * E] */
     uint8_t *playing; /* [P * E] */
     kp_env_result *result;
 };
 
-kp_status kp_evaluator_open(kp_evaluator **out, kp_backend *backend, const kp_evaluator_options *o, kp_err *err) {
+kp_status kp_evaluator_open(kp_evaluator **out, kp_backend *backend, const kp_evaluator_options *o,
+                            kp_err *err) {
     *out = NULL;
     kp_evaluator *v = calloc(1, sizeof *v);
     if (!v) return kp_fail(err, KP_BAD_CONFIG, "evaluation: out of host memory");
@@ -40,12 +42,23 @@ kp_status kp_evaluator_open(kp_evaluator **out, kp_backend *backend, const kp_ev
     env.n_envs = (int)lanes;
     env.stream = KP_STREAM_EVAL_ENV;
     if (!st) st = kp_env_open(&v->env, &env, err);
-    kp_ring_options ring = { .P = o->P, .E = o->episodes, .frame_bytes = KP_FRAME_BYTES, .stack = o->stack,
-                             .n_step = 1, .transitions = (int64_t)SLOTS_A_LANE * o->episodes, .gamma = 1 };
+    kp_ring_options ring = { .P = o->P,
+                             .E = o->episodes,
+                             .frame_bytes = KP_FRAME_BYTES,
+                             .stack = o->stack,
+                             .n_step = 1,
+                             .transitions = (int64_t)SLOTS_A_LANE * o->episodes,
+                             .gamma = 1 };
     if (!st) st = kp_ring_open(&v->ring, &ring, err);
-    kp_actor_options actor = { .P = o->P, .E = o->episodes, .stack = o->stack,
-                               .n_actions = v->env ? kp_env_n_actions(v->env) : 0, .divide = o->divide,
-                               .stream = KP_STREAM_EVAL_ACT, .seed = v->seed, .net = o->net, .theta = o->theta,
+    kp_actor_options actor = { .P = o->P,
+                               .E = o->episodes,
+                               .stack = o->stack,
+                               .n_actions = v->env ? kp_env_n_actions(v->env) : 0,
+                               .divide = o->divide,
+                               .stream = KP_STREAM_EVAL_ACT,
+                               .seed = v->seed,
+                               .net = o->net,
+                               .theta = o->theta,
                                .frames = v->ring ? kp_ring_frames(v->ring) : NULL,
                                .frames_stride = v->ring ? kp_ring_frames_stride(v->ring) : 0 };
     if (!st) st = kp_actor_open(&v->actor, backend, &actor, err);
@@ -58,15 +71,16 @@ kp_status kp_evaluator_open(kp_evaluator **out, kp_backend *backend, const kp_ev
 }
 
 /* Starts the games of the active members. Returns how many, or -1. */
-static int start(kp_evaluator *v, int64_t index, const uint8_t *active, double *returns, kp_err *err,
-                 kp_status *st) {
+static int start(kp_evaluator *v, int64_t index, const uint8_t *active, double *returns,
+                 kp_err *err, kp_status *st) {
     int n = 0;
     for (int i = 0; i < v->P * v->E; i++) {
         int p = i / v->E;
         returns[i] = NAN;
         v->playing[i] = !active || active[p];
         if (!v->playing[i]) continue;
-        kp_philox_block r = kp_philox(v->seed[p], KP_STREAM_EVAL_ENV, (uint64_t)index << 16 | (uint64_t)(i % v->E));
+        kp_philox_block r = kp_philox(v->seed[p], KP_STREAM_EVAL_ENV,
+                                      (uint64_t)index << 16 | (uint64_t)(i % v->E));
         const uint8_t *frame = NULL;
         *st = kp_env_reset(v->env, i, (uint64_t)r.x[0] << 32 | r.x[1], &frame, err);
         if (*st) return -1;
@@ -82,10 +96,12 @@ kp_status kp_evaluator_run(kp_evaluator *v, int64_t index, const uint8_t *active
     int left = start(v, index, active, returns, err, &st);
     uint64_t base = (uint64_t)index << 24; /* a game has fewer than 2^24 agent steps */
     for (int64_t step = 0; !st && left > 0; step++) {
-        if (kp_stop_requested()) return kp_fail(err, KP_INTERRUPTED, "stopped during an evaluation");
+        if (kp_stop_requested())
+            return kp_fail(err, KP_INTERRUPTED, "stopped during an evaluation");
         for (int i = 0; i < v->P * v->E; i++) {
             v->action[i] = v->playing[i] ? 0 : -1;
-            if (v->playing[i]) kp_ring_stack(v->ring, i, kp_actor_stacks(v->actor) + (int64_t)i * v->stack);
+            if (v->playing[i])
+                kp_ring_stack(v->ring, i, kp_actor_stacks(v->actor) + (int64_t)i * v->stack);
         }
         st = kp_actor_act(v->actor, v->epsilon, base | (uint64_t)step, v->action, err);
         if (!st) st = kp_env_step(v->env, v->action, v->result, err);

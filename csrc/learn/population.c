@@ -32,8 +32,7 @@ struct kp_population {
     float *values;          /* the largest tensor, in the order of the backend's memory */
 };
 
-/* ---- opening ----------------------------------------------------------------------------------
- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static kp_status open_net(kp_population *pop, const kp_population_options *o, kp_err *err) {
     kp_net_spec spec = { .h = 1, .w = 1, .c = o->n_inputs, .n_layers = o->n_layers };
@@ -191,8 +190,7 @@ const char *kp_population_device(const kp_population *pop) {
     return kp_backend_describe(pop->backend);
 }
 
-/* ---- training ---------------------------------------------------------------------------------
- */
+/* ---- training -------------------------------------------------------------------------------- */
 
 static kp_status check_batch(const kp_population *pop, const kp_batch *b, kp_err *err) {
     int classifies = pop->objective == KP_CROSS_ENTROPY;
@@ -287,8 +285,7 @@ kp_status kp_population_set_lr(kp_population *pop, int member, double lr, kp_err
     return st;
 }
 
-/* ---- predicting -------------------------------------------------------------------------------
- */
+/* ---- predicting ------------------------------------------------------------------------------ */
 
 kp_status kp_population_predict(kp_population *pop, const float *x, int shared, int64_t n, float *y,
                                 kp_err *err) {
@@ -310,8 +307,7 @@ kp_status kp_population_predict(kp_population *pop, const float *x, int shared, 
     return st;
 }
 
-/* ---- tensors ----------------------------------------------------------------------------------
- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 int kp_population_n_tensors(const kp_population *pop) { return pop->n_tensors; }
 

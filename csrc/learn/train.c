@@ -1,5 +1,5 @@
-/* train.c: one run. Every row that reached metrics.csv before a checkpoint is in the file when the run
- * is resumed from it, and no other: the checkpoint keeps the files' lengths. */
+/* train.c: one run. Every row that reached metrics.csv before a checkpoint is in the file when the
+ * run is resumed from it, and no other: the checkpoint keeps the files' lengths. */
 #include "train.h"
 
 #include <inttypes.h>
@@ -26,7 +26,7 @@ typedef struct {
     kp_log *log;
     kp_backend *backend;
     const kp_learner *learner;
-    void *state;       /* the learner's */
+    void *state; /* the learner's */
     kp_metrics_log *metrics;
     kp_tensorboard *board; /* NULL: log.tensorboard is off */
     const kp_metrics_column *column;
@@ -43,7 +43,7 @@ static double now_s(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* ---- rows ---------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 static kp_status put_on_board(session *s, int member, kp_err *err) {
     kp_status st = KP_OK;
@@ -70,10 +70,11 @@ static kp_status write_rows(session *s, kp_err *err) {
     return st;
 }
 
-/* ---- checkpoints --------------------------------------------------------------------------------- */
+/* ---- checkpoints ----------------------------------------------------------------------------- */
 
 /* lengths: of metrics.csv and the event file. */
-static kp_status add_all(session *s, kp_checkpoint_writer *w, const int64_t lengths[2], int with_replay, kp_err *err) {
+static kp_status add_all(session *s, kp_checkpoint_writer *w, const int64_t lengths[2],
+                         int with_replay, kp_err *err) {
     kp_status st = kp_checkpoint_add(w, "run.lengths", KP_I64, 1, (int64_t[]){ 2 }, lengths, err);
     return st ? st : s->learner->save(s->state, w, with_replay, err);
 }
@@ -111,7 +112,9 @@ static kp_status open_files(session *s, const int64_t lengths[2], kp_err *err) {
     if (st || !s->member->log.tensorboard) return st;
     st = kp_rundir_file(s->dir, "events.out.tfevents.kappa", path, err);
     /* 0: it was off when the checkpoint was written */
-    return st ? st : kp_tensorboard_open(&s->board, path, lengths[1] ? lengths[1] : KP_TENSORBOARD_NEW, err);
+    return st ? st
+              : kp_tensorboard_open(&s->board, path, lengths[1] ? lengths[1] : KP_TENSORBOARD_NEW,
+                                    err);
 }
 
 /* From the newest whole checkpoint, or from the beginning. */
@@ -120,7 +123,8 @@ static kp_status begin(session *s, kp_err *err) {
     kp_checkpoint *c = NULL;
     int64_t lengths[2] = { KP_METRICS_NEW, KP_TENSORBOARD_NEW };
     kp_status st = kp_checkpoint_open(&c, s->checkpoint_dir, warning, err);
-    if (!st && warning[0]) kp_log_line(s->log, "a checkpoint is damaged, the one before it is used: %s", warning);
+    if (!st && warning[0])
+        kp_log_line(s->log, "a checkpoint is damaged, the one before it is used: %s", warning);
     if (!st && c) {
         st = kp_checkpoint_get(c, "run.lengths", KP_I64, 1, (int64_t[]){ 2 }, lengths, err);
         if (!st) st = s->learner->load(s->state, c, err);
@@ -132,7 +136,7 @@ static kp_status begin(session *s, kp_err *err) {
     return st ? st : open_files(s, lengths, err);
 }
 
-/* ---- the run ------------------------------------------------------------------------------------- */
+/* ---- the run --------------------------------------------------------------------------------- */
 
 static kp_status open_learner(session *s, kp_err *err) {
     char path[KP_PATH];
@@ -141,11 +145,15 @@ static kp_status open_learner(session *s, kp_err *err) {
     if (!st) st = kp_rundir_file(s->dir, "checkpoint", s->checkpoint_dir, err);
     if (!st) st = kp_backend_open(&s->backend, s->member->device, s->member->threads, err);
     if (st) return st;
-    kp_log_line(s->log, "%s: %s, %d member%s", kp_rundir_path(s->dir), kp_backend_describe(s->backend), s->P,
-                s->P == 1 ? "" : "s");
+    kp_log_line(s->log, "%s: %s, %d member%s", kp_rundir_path(s->dir),
+                kp_backend_describe(s->backend), s->P, s->P == 1 ? "" : "s");
     s->learner = learners[s->member->algorithm];
-    kp_learner_options o = { .backend = s->backend, .member = s->member, .P = s->P,
-                             .checkpoint_dir = s->checkpoint_dir, .listener = s->o->listener, .log = s->log };
+    kp_learner_options o = { .backend = s->backend,
+                             .member = s->member,
+                             .P = s->P,
+                             .checkpoint_dir = s->checkpoint_dir,
+                             .listener = s->o->listener,
+                             .log = s->log };
     st = s->learner->open(&s->state, &o, err);
     if (st) return st;
     s->column = s->learner->columns(s->state, &s->n_columns);
@@ -154,27 +162,34 @@ static kp_status open_learner(session *s, kp_err *err) {
 }
 
 static kp_status record_start(session *s, kp_err *err) {
-    static const char *const libraries[][2] = { { "ale-py", "0.12.1" }, { "compiler", __VERSION__ } };
+    static const char *const libraries[][2] = { { "ale-py", "0.12.1" },
+                                                { "compiler", __VERSION__ } };
     uint64_t *seed = calloc((size_t)s->P, sizeof *seed);
     if (!seed) return kp_fail(err, KP_BAD_CONFIG, "run: out of host memory");
     for (int p = 0; p < s->P; p++) seed[p] = s->member[p].seed;
-    kp_run_info info = { .device = kp_backend_describe(s->backend), .n_seeds = s->P, .seed = seed,
-                         .n_libraries = 2, .library = (const char *(*)[2])(uintptr_t)libraries };
+    kp_run_info info = { .device = kp_backend_describe(s->backend),
+                         .n_seeds = s->P,
+                         .seed = seed,
+                         .n_libraries = 2,
+                         .library = (const char *(*)[2])(uintptr_t)libraries };
     kp_status st = kp_rundir_start(s->dir, &info, err);
     free(seed);
     return st;
 }
 
 static kp_status fail_interrupted(const session *s, kp_err *err) {
-    return kp_fail(err, KP_INTERRUPTED, "%s: saved at agent step %" PRId64 "; `kappa resume %s` goes on",
-                   kp_rundir_path(s->dir), s->learner->agent_step(s->state), kp_rundir_path(s->dir));
+    return kp_fail(err, KP_INTERRUPTED,
+                   "%s: saved at agent step %" PRId64 "; `kappa resume %s` goes on",
+                   kp_rundir_path(s->dir), s->learner->agent_step(s->state),
+                   kp_rundir_path(s->dir));
 }
 
 static kp_status loop(session *s, kp_err *err) {
     const kp_listener *listener = s->o->listener;
     kp_event event = KP_EVENT_NONE;
     while (event != KP_EVENT_END) {
-        kp_status st = kp_stop_requested() ? KP_INTERRUPTED : s->learner->step(s->state, &event, err);
+        kp_status st = kp_stop_requested() ? KP_INTERRUPTED
+                                           : s->learner->step(s->state, &event, err);
         if (!st && event == KP_EVENT_ROWS) st = write_rows(s, err);
         if (st == KP_INTERRUPTED) {
             st = save(s, 0, err);
@@ -182,7 +197,8 @@ static kp_status loop(session *s, kp_err *err) {
         }
         if (!st && save_is_due(s)) st = save(s, 0, err);
         if (st) return st;
-        if (listener && listener->tell) listener->tell(listener->context, s->learner->progress(s->state));
+        if (listener && listener->tell)
+            listener->tell(listener->context, s->learner->progress(s->state));
     }
     return save(s, 1, err);
 }
@@ -190,17 +206,24 @@ static kp_status loop(session *s, kp_err *err) {
 /* KP_NON_FINITE where members stopped on the way; says how long the run took. */
 static kp_status conclude(const session *s, kp_err *err) {
     const kp_progress *now = s->learner->progress(s->state);
-    double seconds = now_s() - s->started_s, steps = (double)(now->agent_step - s->started_step) * s->P,
+    double seconds = now_s() - s->started_s,
+           steps = (double)(now->agent_step - s->started_step) * s->P,
            updates = (double)(now->updates - s->started_updates) * s->P;
     int stopped = 0, first = -1;
-    kp_log_line(s->log, "done: agent step %" PRId64 ", %" PRId64 " updates; %.0f s, %.1f agent steps/s, %.1f updates/s of "
-                "all members", now->agent_step, now->updates, seconds, steps / seconds, updates / seconds);
+    kp_log_line(s->log,
+                "done: agent step %" PRId64 ", %" PRId64
+                " updates; %.0f s, %.1f agent steps/s, %.1f updates/s of "
+                "all members",
+                now->agent_step, now->updates, seconds, steps / seconds, updates / seconds);
     for (int p = s->P - 1; p >= 0; p--)
         if (now->member[p].stopped_at >= 0) stopped++, first = p;
     if (!stopped) return KP_OK;
-    return kp_fail(err, KP_NON_FINITE, "%s: %d of %d members stopped with weights that are not finite, the first (seed %"
-                   PRIu64 ") after update %" PRId64 "; log.txt names the tensors", kp_rundir_path(s->dir), stopped, s->P,
-                   s->member[first].seed, now->member[first].stopped_at);
+    return kp_fail(
+        err, KP_NON_FINITE,
+        "%s: %d of %d members stopped with weights that are not finite, the first (seed %" PRIu64
+        ") after update %" PRId64 "; log.txt names the tensors",
+        kp_rundir_path(s->dir), stopped, s->P, s->member[first].seed,
+        now->member[first].stopped_at);
 }
 
 /* What run.json says in the end; a failure to write it does not hide the one before it. */
@@ -227,8 +250,8 @@ static void release(session *s) {
     free(s->member);
 }
 
-/* The directory is held. A run that cannot even be opened leaves no record, so that `kappa train` may be
- * tried again with what was wrong put right. */
+/* The directory is held. A run that cannot even be opened leaves no record, so that `kappa train`
+ * may be tried again with what was wrong put right. */
 static kp_status run(session *s, kp_err *err) {
     kp_status st = open_learner(s, err);
     if (!st) st = record_start(s, err);
@@ -268,7 +291,9 @@ kp_status kp_train_resume(const kp_train_options *o, int n, const char *const *a
     if (!st) st = kp_rundir_peek(o->dir, &state, &exit_code, NULL, err);
     if (!st && state != KP_RUN_DONE) {
         st = kp_members_read(o->dir, &s.member, &s.P, err);
-        if (!st) st = kp_override(s.member, s.P, n, args, "would make it another run; start a new one with `kappa train`", err);
+        if (!st)
+            st = kp_override(s.member, s.P, n, args,
+                             "would make it another run; start a new one with `kappa train`", err);
         if (!st) st = run(&s, err);
     }
     release(&s);

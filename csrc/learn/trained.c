@@ -19,7 +19,7 @@ struct kp_trained {
     int64_t agent_step;
     kp_backend *backend;
     kp_net *net;
-    float *theta;      /* [P][N] backend */
+    float *theta; /* [P][N] backend */
     kp_evaluator *evaluator;
 };
 
@@ -35,8 +35,8 @@ static kp_status open_net(kp_trained *t, const kp_checkpoint *c, kp_err *err) {
     st = kp_net_open(&t->net, &spec, err);
     if (st) return st;
     const kp_layout *layout = kp_net_layout(t->net);
-    st = kp_backend_alloc(t->backend, (void **)&t->theta, (size_t)t->P * (size_t)layout->N * sizeof *t->theta, "weights",
-                          err);
+    st = kp_backend_alloc(t->backend, (void **)&t->theta,
+                          (size_t)t->P * (size_t)layout->N * sizeof *t->theta, "weights", err);
     return st ? st : kp_weights_load(c, "theta", layout, t->backend, t->P, t->theta, err);
 }
 
@@ -56,15 +56,20 @@ static kp_status open_evaluator(kp_trained *t, double epsilon, kp_err *err) {
     return kp_evaluator_open(&t->evaluator, t->backend, &o, err);
 }
 
-static kp_status open_all(kp_trained *t, const char *dir, const kp_trained_options *o, char *warning, kp_err *err) {
+static kp_status open_all(kp_trained *t, const char *dir, const kp_trained_options *o,
+                          char *warning, kp_err *err) {
     char folder[KP_PATH];
     kp_checkpoint *c = NULL;
     kp_status st = kp_members_read(dir, &t->member, &t->P, err);
-    if (!st) st = kp_override(t->member, t->P, o->n_args, o->args, "would make it another run", err);
+    if (!st)
+        st = kp_override(t->member, t->P, o->n_args, o->args, "would make it another run", err);
     if (!st) st = kp_path_join(folder, dir, "checkpoint", err);
     if (!st) st = kp_checkpoint_open(&c, folder, warning, err);
-    if (!st && !c) st = kp_fail(err, KP_BAD_CONFIG, "%s: has no checkpoint yet; it is written every checkpoint.interval_seconds, "
-                                "on SIGTERM and at the end", dir);
+    if (!st && !c)
+        st = kp_fail(err, KP_BAD_CONFIG,
+                     "%s: has no checkpoint yet; it is written every checkpoint.interval_seconds, "
+                     "on SIGTERM and at the end",
+                     dir);
     if (!st && !(t->seed = calloc((size_t)t->P, sizeof *t->seed)))
         st = kp_fail(err, KP_BAD_CONFIG, "%s: out of host memory", dir);
     for (int p = 0; !st && p < t->P; p++) t->seed[p] = t->member[p].seed;
@@ -79,7 +84,8 @@ static kp_status open_all(kp_trained *t, const char *dir, const kp_trained_optio
     return st;
 }
 
-kp_status kp_trained_open(kp_trained **out, const char *dir, const kp_trained_options *o, char warning[512], kp_err *err) {
+kp_status kp_trained_open(kp_trained **out, const char *dir, const kp_trained_options *o,
+                          char warning[512], kp_err *err) {
     *out = NULL;
     warning[0] = 0;
     kp_trained *t = calloc(1, sizeof *t);

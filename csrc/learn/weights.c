@@ -29,7 +29,8 @@ kp_status kp_weights_save(kp_checkpoint_writer *writer, const char *group, const
         int64_t shape[KP_CHECKPOINT_MAX_DIMS];
         float *all = room_for(t, P, shape, err);
         if (!all) st = KP_BAD_CONFIG;
-        for (int p = 0; !st && p < P; p++) kp_tensor_export(t, host + p * layout->N, all + p * t->count);
+        for (int p = 0; !st && p < P; p++)
+            kp_tensor_export(t, host + p * layout->N, all + p * t->count);
         name_of(name, group, t);
         if (!st) st = kp_checkpoint_add(writer, name, KP_F32, 1 + t->n_dims, shape, all, err);
         free(all);
@@ -38,8 +39,9 @@ kp_status kp_weights_save(kp_checkpoint_writer *writer, const char *group, const
     return st;
 }
 
-kp_status kp_weights_load(const kp_checkpoint *checkpoint, const char *group, const kp_layout *layout,
-                          kp_backend *backend, int P, float *buffer, kp_err *err) {
+kp_status kp_weights_load(const kp_checkpoint *checkpoint, const char *group,
+                          const kp_layout *layout, kp_backend *backend, int P, float *buffer,
+                          kp_err *err) {
     size_t floats = (size_t)P * (size_t)layout->N;
     float *host = calloc(floats, sizeof *host);
     if (!host) return kp_fail(err, KP_BAD_CONFIG, "checkpoint: out of host memory for %s", group);
@@ -52,7 +54,8 @@ kp_status kp_weights_load(const kp_checkpoint *checkpoint, const char *group, co
         if (!all) st = KP_BAD_CONFIG;
         name_of(name, group, t);
         if (!st) st = kp_checkpoint_get(checkpoint, name, KP_F32, 1 + t->n_dims, shape, all, err);
-        for (int p = 0; !st && p < P; p++) kp_tensor_import(t, host + p * layout->N, all + p * t->count);
+        for (int p = 0; !st && p < P; p++)
+            kp_tensor_import(t, host + p * layout->N, all + p * t->count);
         free(all);
     }
     if (!st) st = kp_backend_upload(backend, buffer, host, floats * sizeof *host, err);

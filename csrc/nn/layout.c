@@ -41,10 +41,11 @@ void kp_layout_init(const kp_layout *l, uint64_t seed, float *member) {
         const kp_tensor *t = &l->tensor[i];
         if (t->init_bound == 0.0f) continue;
         for (int64_t e = 0; e < t->count; e += 4) {
-            kp_philox_block b = kp_philox(seed, KP_STREAM_INIT, (uint64_t)i << 40 | (uint64_t)e / 4);
+            kp_philox_block b = kp_philox(seed, KP_STREAM_INIT,
+                                          (uint64_t)i << 40 | (uint64_t)e / 4);
             for (int64_t k = e; k < e + 4 && k < t->count; k++)
-                member[t->offset + kp_tensor_at(t, k)] =
-                    (2.0f * kp_uniform(b.x[k - e]) - 1.0f) * t->init_bound;
+                member[t->offset + kp_tensor_at(t, k)] = (2.0f * kp_uniform(b.x[k - e]) - 1.0f) *
+                                                         t->init_bound;
         }
     }
 }

@@ -9,10 +9,10 @@
 #include "dense/dense.h"
 
 typedef struct {
-    kp_image out;         /* border: what the layers that read it need */
-    kp_conv_shape conv;   /* convolutions; in and out are filled when all borders are known */
-    int weight, bias;     /* indices of its tensors */
-    double flops;         /* of one sample's forward */
+    kp_image out;       /* border: what the layers that read it need */
+    kp_conv_shape conv; /* convolutions; in and out are filled when all borders are known */
+    int weight, bias;   /* indices of its tensors */
+    double flops;       /* of one sample's forward */
 } shape;
 
 struct kp_net {
@@ -32,13 +32,15 @@ struct kp_pass {
 };
 
 typedef struct {
-    /* From the input's shape to the layer's: fills s->out without its border, widens *in's border. */
+    /* From the input's shape to the layer's: fills s->out without its border, widens *in's border.
+     */
     kp_status (*plan)(const kp_layer_spec *spec, kp_image *in, shape *s, kp_err *err);
     /* Describes weight (dims, order, init) for the layer. */
     void (*weight)(const kp_layer_spec *spec, kp_image in, kp_tensor *t);
-    kp_status (*forward)(kp_pass *pass, int layer, kp_program *program, const float *theta, kp_err *err);
-    kp_status (*backward)(kp_pass *pass, int layer, kp_program *program, const float *theta, float *grad,
-                          kp_err *err);
+    kp_status (*forward)(kp_pass *pass, int layer, kp_program *program, const float *theta,
+                         kp_err *err);
+    kp_status (*backward)(kp_pass *pass, int layer, kp_program *program, const float *theta,
+                          float *grad, kp_err *err);
 } layer_kind;
 
 static kp_image image_in(const kp_net *net, int layer) {
@@ -60,7 +62,7 @@ static const kp_tensor *bias_of(const kp_net *net, int layer) {
     return &net->layout.tensor[net->layer[layer].bias];
 }
 
-/* ---- convolution ------------------------------------------------------------------------------ */
+/* ---- convolution ----------------------------------------------------------------------------- */
 
 static void widen(int *border, int need) {
     if (need > *border) *border = need;
@@ -82,12 +84,14 @@ static kp_status conv_plan(const kp_layer_spec *l, kp_image *in, shape *s, kp_er
     }
     if (l->out < 1 || out[0] < 1 || out[1] < 1)
         return kp_fail(err, KP_BAD_CONFIG,
-                       "layer %s: a %dx%d kernel with stride %d does not fit its %dx%d input", l->name, k, k,
-                       st, in->h, in->w);
+                       "layer %s: a %dx%d kernel with stride %d does not fit its %dx%d input",
+                       l->name, k, k, st, in->h, in->w);
     widen(&in->top, before[0]), widen(&in->left, before[1]);
     widen(&in->bottom, after[0]), widen(&in->right, after[1]);
     s->out = (kp_image){ .h = out[0], .w = out[1], .c = l->out };
-    s->conv = (kp_conv_shape){ .kernel = k, .stride = st, .pad_top = before[0], .pad_left = before[1] };
+    s->conv = (kp_conv_shape){
+        .kernel = k, .stride = st, .pad_top = before[0], .pad_left = before[1]
+    };
     s->flops = 2.0 * out[0] * out[1] * l->out * k * k * in->c;
     return KP_OK;
 }
@@ -105,31 +109,35 @@ static kp_conv_shape conv_shape(const kp_net *net, int layer) {
     return c;
 }
 
-static kp_status conv_forward(kp_pass *p, int layer, kp_program *program, const float *theta, kp_err *err) {
+static kp_status conv_forward(kp_pass *p, int layer, kp_program *program, const float *theta,
+                              kp_err *err) {
     const kp_net *net = p->net;
     return KP_ADD(program, err, conv_forward, .P = p->P, .B = p->B, .shape = conv_shape(net, layer),
                   .activation = net->spec.layer[layer].activation, .x = x_of(p, layer),
-                  .w = theta + weight_of(net, layer)->offset, .bias = theta + bias_of(net, layer)->offset,
-                  .param_stride = net->layout.N, .y = p->y[layer]);
+                  .w = theta + weight_of(net, layer)->offset,
+                  .bias = theta + bias_of(net, layer)->offset, .param_stride = net->layout.N,
+                  .y = p->y[layer]);
 }
 
-static kp_status conv_backward(kp_pass *p, int layer, kp_program *program, const float *theta, float *grad,
-                               kp_err *err) {
+static kp_status conv_backward(kp_pass *p, int layer, kp_program *program, const float *theta,
+                               float *grad, kp_err *err) {
     const kp_net *net = p->net;
     int from = net->spec.layer[layer].input;
     kp_status st = KP_OK;
     if (from >= 0)
-        st = KP_ADD(program, err, conv_backward_data, .P = p->P, .B = p->B, .shape = conv_shape(net, layer),
-                    .dy = p->dy[layer], .w = theta + weight_of(net, layer)->offset,
-                    .param_stride = net->layout.N, .x = x_of(p, layer),
-                    .x_activation = x_activation(net, layer), .dx = p->dy[from]);
+        st = KP_ADD(program, err, conv_backward_data, .P = p->P, .B = p->B,
+                    .shape = conv_shape(net, layer), .dy = p->dy[layer],
+                    .w = theta + weight_of(net, layer)->offset, .param_stride = net->layout.N,
+                    .x = x_of(p, layer), .x_activation = x_activation(net, layer),
+                    .dx = p->dy[from]);
     if (st) return st;
-    return KP_ADD(program, err, conv_backward_weights, .P = p->P, .B = p->B, .shape = conv_shape(net, layer),
-                  .x = x_of(p, layer), .dy = p->dy[layer], .dw = grad + weight_of(net, layer)->offset,
+    return KP_ADD(program, err, conv_backward_weights, .P = p->P, .B = p->B,
+                  .shape = conv_shape(net, layer), .x = x_of(p, layer), .dy = p->dy[layer],
+                  .dw = grad + weight_of(net, layer)->offset,
                   .dbias = grad + bias_of(net, layer)->offset, .param_stride = net->layout.N);
 }
 
-/* ---- dense ------------------------------------------------------------------------------------ */
+/* ---- dense ----------------------------------------------------------------------------------- */
 
 static kp_status dense_plan(const kp_layer_spec *l, kp_image *in, shape *s, kp_err *err) {
     if (l->out < 1) return kp_fail(err, KP_BAD_CONFIG, "layer %s: %d units", l->name, l->out);
@@ -145,17 +153,19 @@ static void dense_weight(const kp_layer_spec *l, kp_image in, kp_tensor *t) {
     t->flat_h = in.h, t->flat_w = in.w, t->flat_c = in.c;
 }
 
-static kp_status dense_forward(kp_pass *p, int layer, kp_program *program, const float *theta, kp_err *err) {
+static kp_status dense_forward(kp_pass *p, int layer, kp_program *program, const float *theta,
+                               kp_err *err) {
     const kp_net *net = p->net;
     const kp_tensor *w = weight_of(net, layer);
     return KP_ADD(program, err, dense_forward, .P = p->P, .B = p->B, .in = (int)w->dims[1],
                   .out = (int)w->dims[0], .activation = net->spec.layer[layer].activation,
-                  .x = x_of(p, layer), .w = theta + w->offset, .bias = theta + bias_of(net, layer)->offset,
-                  .param_stride = net->layout.N, .y = p->y[layer]);
+                  .x = x_of(p, layer), .w = theta + w->offset,
+                  .bias = theta + bias_of(net, layer)->offset, .param_stride = net->layout.N,
+                  .y = p->y[layer]);
 }
 
-static kp_status dense_backward(kp_pass *p, int layer, kp_program *program, const float *theta, float *grad,
-                                kp_err *err) {
+static kp_status dense_backward(kp_pass *p, int layer, kp_program *program, const float *theta,
+                                float *grad, kp_err *err) {
     const kp_net *net = p->net;
     const kp_tensor *w = weight_of(net, layer);
     int from = net->spec.layer[layer].input, in = (int)w->dims[1], out = (int)w->dims[0];
@@ -163,7 +173,8 @@ static kp_status dense_backward(kp_pass *p, int layer, kp_program *program, cons
     if (from >= 0)
         st = KP_ADD(program, err, dense_backward_data, .P = p->P, .B = p->B, .in = in, .out = out,
                     .dy = p->dy[layer], .w = theta + w->offset, .param_stride = net->layout.N,
-                    .x = x_of(p, layer), .x_activation = x_activation(net, layer), .dx = p->dy[from]);
+                    .x = x_of(p, layer), .x_activation = x_activation(net, layer),
+                    .dx = p->dy[from]);
     if (st) return st;
     return KP_ADD(program, err, dense_backward_weights, .P = p->P, .B = p->B, .in = in, .out = out,
                   .x = x_of(p, layer), .dy = p->dy[layer], .dw = grad + w->offset,
@@ -175,10 +186,11 @@ static const layer_kind kinds[KP_N_LAYER_KINDS] = {
     [KP_DENSE] = { dense_plan, dense_weight, dense_forward, dense_backward },
 };
 
-/* ---- the net ---------------------------------------------------------------------------------- */
+/* ---- the net --------------------------------------------------------------------------------- */
 
 /* Fan-in and fan-out as PyTorch and TensorFlow count them: times the receptive field. */
-static void describe(kp_tensor *weight, kp_tensor *bias, const kp_layer_spec *l, int layer, int last) {
+static void describe(kp_tensor *weight, kp_tensor *bias, const kp_layer_spec *l, int layer,
+                     int last) {
     int64_t field = weight->n_dims == 4 ? weight->dims[2] * weight->dims[3] : 1;
     double fan_in = (double)(weight->dims[1] * field), fan_out = (double)(weight->dims[0] * field);
     snprintf(weight->name, sizeof weight->name, "%s.weight", l->name);
@@ -232,8 +244,9 @@ static kp_status plan_shapes(kp_net *net, kp_err *err) {
     for (int i = 0; i < spec->n_layers; i++) {
         const kp_layer_spec *l = &spec->layer[i];
         if (l->input >= i || l->input < -1 || (int)l->kind < 0 || l->kind >= KP_N_LAYER_KINDS)
-            return kp_fail(err, KP_BAD_CONFIG, "net: layer %d (%s) reads layer %d, which is not before it", i,
-                           l->name, l->input);
+            return kp_fail(err, KP_BAD_CONFIG,
+                           "net: layer %d (%s) reads layer %d, which is not before it", i, l->name,
+                           l->input);
         kp_image *in = l->input < 0 ? &net->input : &net->layer[l->input].out;
         kp_status st = kinds[l->kind].plan(l, in, &net->layer[i], err);
         if (st) return st;
@@ -241,15 +254,18 @@ static kp_status plan_shapes(kp_net *net, kp_err *err) {
     for (int i = 0; i < spec->n_layers; i++) { /* now that every border is known */
         kp_image in = image_in(net, i);
         if (spec->layer[i].kind == KP_DENSE && (in.top || in.left || in.bottom || in.right))
-            return kp_fail(err, KP_BAD_CONFIG, "layer %s: its input is also read by a padded convolution",
+            return kp_fail(err, KP_BAD_CONFIG,
+                           "layer %s: its input is also read by a padded convolution",
                            spec->layer[i].name);
         for (int k = 0; k < i; k++) /* a second reader's gradient would replace the first's */
             if (spec->layer[i].input >= 0 && spec->layer[k].input == spec->layer[i].input)
-                return kp_fail(err, KP_BAD_CONFIG, "layer %s: its input, %s, is read by another layer too",
+                return kp_fail(err, KP_BAD_CONFIG,
+                               "layer %s: its input, %s, is read by another layer too",
                                spec->layer[i].name, spec->layer[spec->layer[i].input].name);
     }
     const kp_layer_spec *last = &spec->layer[spec->n_layers - 1];
-    if (last->activation != KP_LINEAR) /* the loss's gradient is taken for that before the activation */
+    if (last->activation !=
+        KP_LINEAR) /* the loss's gradient is taken for that before the activation */
         return kp_fail(err, KP_BAD_CONFIG, "layer %s: the output must be linear", last->name);
     return KP_OK;
 }
@@ -271,7 +287,9 @@ kp_status kp_net_open(kp_net **out, const kp_net_spec *spec, kp_err *err) {
 
 const kp_layout *kp_net_layout(const kp_net *net) { return &net->layout; }
 kp_image kp_net_input(const kp_net *net) { return net->input; }
-int kp_net_n_outputs(const kp_net *net) { return (int)kp_image_floats(net->layer[net->spec.n_layers - 1].out); }
+int kp_net_n_outputs(const kp_net *net) {
+    return (int)kp_image_floats(net->layer[net->spec.n_layers - 1].out);
+}
 
 double kp_net_flops(const kp_net *net) {
     double sum = 0;
@@ -288,9 +306,10 @@ void kp_net_close(kp_net *net) {
     free(net);
 }
 
-/* ---- a pass ----------------------------------------------------------------------------------- */
+/* ---- a pass ---------------------------------------------------------------------------------- */
 
-static kp_status alloc_images(kp_pass *p, float **memory, kp_image image, const char *what, kp_err *err) {
+static kp_status alloc_images(kp_pass *p, float **memory, kp_image image, const char *what,
+                              kp_err *err) {
     size_t bytes = (size_t)p->P * (size_t)p->B * (size_t)kp_image_floats(image) * sizeof(float);
     return kp_backend_alloc(p->backend, (void **)memory, bytes, what, err);
 }
@@ -304,7 +323,8 @@ kp_status kp_pass_open(kp_pass **out, const kp_net *net, kp_backend *backend, in
     kp_status st = alloc_images(p, &p->input, net->input, "the net's input", err);
     for (int i = 0; !st && i < net->spec.n_layers; i++) {
         st = alloc_images(p, &p->y[i], net->layer[i].out, "activations", err);
-        if (!st && with_gradients) st = alloc_images(p, &p->dy[i], net->layer[i].out, "gradients", err);
+        if (!st && with_gradients)
+            st = alloc_images(p, &p->dy[i], net->layer[i].out, "gradients", err);
     }
     if (st) {
         kp_pass_close(p);

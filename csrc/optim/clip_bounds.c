@@ -35,7 +35,8 @@ static kp_status check_names(const kp_layout *l, const kp_clip_options *o, kp_er
             size_t n = strlen(names);
             snprintf(names + n, sizeof names - n, ", %s", l->tensor[i].name);
         }
-        return kp_fail(err, KP_BAD_CONFIG, "optim.clip.kappa: no tensor is called '%s'; there are hidden, output%s",
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "optim.clip.kappa: no tensor is called '%s'; there are hidden, output%s",
                        o->named[k].name, names);
     }
     return KP_OK;
@@ -54,10 +55,12 @@ kp_status kp_clip_bounds(const kp_layout *l, const kp_clip_options *o, float *bo
                 kappa = o->named[k].kappa;
             }
         if (!(kappa > 0))
-            return kp_fail(err, KP_BAD_CONFIG, "optim.clip.kappa: %g for %s, must be above 0; none turns clipping off",
+            return kp_fail(err, KP_BAD_CONFIG,
+                           "optim.clip.kappa: %g for %s, must be above 0; none turns clipping off",
                            kappa, t->name);
-        bound[i] = is_clipped(t, o) ? (float)(kappa * (o->scale_init_bound ? t->scale_init : t->scale_fan_in))
-                                    : INFINITY;
+        bound[i] = is_clipped(t, o)
+                       ? (float)(kappa * (o->scale_init_bound ? t->scale_init : t->scale_fan_in))
+                       : INFINITY;
     }
     return KP_OK;
 }

@@ -24,17 +24,17 @@ struct kp_optim {
     float *moment[MAX_MOMENTS]; /* [P][N] */
     int n_moments;
 
-    int32_t *chunk_tensor;   /* [n_chunks] backend */
-    float *bound;            /* [P][n_tensors] backend */
-    void *hyper;             /* [P][hyper_bytes] backend */
-    kp_clip_tally *tally;    /* [P][n_chunks] backend */
-    kp_tensor_tally *total;  /* [P][n_tensors] backend */
-    int limits_norm;         /* any member has a finite grad_norm */
-    double *partial;         /* [P][n_chunks] backend, for the norm */
+    int32_t *chunk_tensor;                 /* [n_chunks] backend */
+    float *bound;                          /* [P][n_tensors] backend */
+    void *hyper;                           /* [P][hyper_bytes] backend */
+    kp_clip_tally *tally;                  /* [P][n_chunks] backend */
+    kp_tensor_tally *total;                /* [P][n_tensors] backend */
+    int limits_norm;                       /* any member has a finite grad_norm */
+    double *partial;                       /* [P][n_chunks] backend, for the norm */
     float *norm_limit, *norm, *grad_scale; /* [P] backend */
 
-    float *bounds_host;      /* [P][n_tensors] of the options */
-    float *bounds_now;       /* [P][n_tensors] as last uploaded */
+    float *bounds_host; /* [P][n_tensors] of the options */
+    float *bounds_now;  /* [P][n_tensors] as last uploaded */
     unsigned char *hyper_host;
 };
 
@@ -46,7 +46,7 @@ typedef struct rule {
     kp_status (*add)(kp_optim *o, kp_program *program, kp_err *err);
 } rule;
 
-/* ---- rules (presets.md, "Update rules") ------------------------------------------------------- */
+/* ---- rules (presets.md, "Update rules") ------------------------------------------------------ */
 
 static void fill_adam(const kp_optim_member *m, int64_t step, void *hyper) {
     double t = (double)step;
@@ -69,9 +69,9 @@ static void fill_adamw(const kp_optim_member *m, int64_t step, void *hyper) {
 
 static kp_status add_adam(kp_optim *o, kp_program *program, kp_err *err) {
     const kp_layout *l = o->layout;
-    return KP_ADD(program, err, adam_clip, .P = o->P, .n_chunks = l->n_chunks, .n_tensors = l->n_tensors,
-                  .theta = o->theta, .m = o->moment[0], .v = o->moment[1], .grad = o->grad,
-                  .tensor = o->chunk_tensor, .bound = o->bound,
+    return KP_ADD(program, err, adam_clip, .P = o->P, .n_chunks = l->n_chunks,
+                  .n_tensors = l->n_tensors, .theta = o->theta, .m = o->moment[0],
+                  .v = o->moment[1], .grad = o->grad, .tensor = o->chunk_tensor, .bound = o->bound,
                   .grad_scale = o->limits_norm ? o->grad_scale : NULL, .hyper = o->hyper,
                   .tally = o->tally);
 }
@@ -87,10 +87,11 @@ static void fill_sgd(const kp_optim_member *m, int64_t step, void *hyper) {
 
 static kp_status add_sgd(kp_optim *o, kp_program *program, kp_err *err) {
     const kp_layout *l = o->layout;
-    return KP_ADD(program, err, sgd_clip, .P = o->P, .n_chunks = l->n_chunks, .n_tensors = l->n_tensors,
-                  .theta = o->theta, .u = o->moment[0], .grad = o->grad, .tensor = o->chunk_tensor,
-                  .bound = o->bound, .grad_scale = o->limits_norm ? o->grad_scale : NULL,
-                  .hyper = o->hyper, .tally = o->tally);
+    return KP_ADD(program, err, sgd_clip, .P = o->P, .n_chunks = l->n_chunks,
+                  .n_tensors = l->n_tensors, .theta = o->theta, .u = o->moment[0], .grad = o->grad,
+                  .tensor = o->chunk_tensor, .bound = o->bound,
+                  .grad_scale = o->limits_norm ? o->grad_scale : NULL, .hyper = o->hyper,
+                  .tally = o->tally);
 }
 
 static void fill_rmsprop(const kp_optim_member *m, int64_t step, void *hyper) {
@@ -106,34 +107,42 @@ static void fill_rmsprop(const kp_optim_member *m, int64_t step, void *hyper) {
 
 static kp_status add_rmsprop(kp_optim *o, kp_program *program, kp_err *err) {
     const kp_layout *l = o->layout;
-    return KP_ADD(program, err, rmsprop_clip, .P = o->P, .n_chunks = l->n_chunks, .n_tensors = l->n_tensors,
-                  .theta = o->theta, .v = o->moment[0], .mean = o->moment[1], .grad = o->grad,
-                  .tensor = o->chunk_tensor, .bound = o->bound,
-                  .grad_scale = o->limits_norm ? o->grad_scale : NULL, .hyper = o->hyper,
-                  .tally = o->tally);
+    return KP_ADD(program, err, rmsprop_clip, .P = o->P, .n_chunks = l->n_chunks,
+                  .n_tensors = l->n_tensors, .theta = o->theta, .v = o->moment[0],
+                  .mean = o->moment[1], .grad = o->grad, .tensor = o->chunk_tensor,
+                  .bound = o->bound, .grad_scale = o->limits_norm ? o->grad_scale : NULL,
+                  .hyper = o->hyper, .tally = o->tally);
 }
 
 static const rule rules[KP_N_RULES] = {
     [KP_RULE_ADAM] = { "adam", { "m", "v" }, sizeof(kp_adam_hyper), fill_adam, add_adam },
     [KP_RULE_ADAMW] = { "adamw", { "m", "v" }, sizeof(kp_adam_hyper), fill_adamw, add_adam },
     [KP_RULE_SGD] = { "sgd", { "u" }, sizeof(kp_sgd_hyper), fill_sgd, add_sgd },
-    [KP_RULE_RMSPROP] = { "rmsprop", { "v", "mean" }, sizeof(kp_rmsprop_hyper), fill_rmsprop, add_rmsprop },
+    [KP_RULE_RMSPROP] = { "rmsprop",
+                          { "v", "mean" },
+                          sizeof(kp_rmsprop_hyper),
+                          fill_rmsprop,
+                          add_rmsprop },
 };
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static kp_status alloc_all(kp_optim *o, kp_err *err) {
     const kp_layout *l = o->layout;
     size_t P = (size_t)o->P, chunks = (size_t)l->n_chunks, tensors = (size_t)l->n_tensors;
     kp_status st = KP_OK;
-#define BACKEND(pointer, n, what) \
-    if (!st) st = kp_backend_alloc(o->backend, (void **)&o->pointer, (n) * sizeof *o->pointer, what, err)
-    for (int i = 0; i < o->n_moments; i++) BACKEND(moment[i], P * (size_t)l->N, "the optimizer's moments");
+#define BACKEND(pointer, n, what)                                                                  \
+    if (!st)                                                                                       \
+    st = kp_backend_alloc(o->backend, (void **)&o->pointer, (n) * sizeof *o->pointer, what, err)
+    for (int i = 0; i < o->n_moments; i++)
+        BACKEND(moment[i], P * (size_t)l->N, "the optimizer's moments");
     BACKEND(chunk_tensor, chunks, "the chunk table");
     BACKEND(bound, P * tensors, "clip bounds");
     BACKEND(tally, P * chunks, "clip tallies");
     BACKEND(total, P * tensors, "clip tallies");
-    if (!st) st = kp_backend_alloc(o->backend, &o->hyper, P * o->rule->hyper_bytes, "hyperparameters", err);
+    if (!st)
+        st = kp_backend_alloc(o->backend, &o->hyper, P * o->rule->hyper_bytes, "hyperparameters",
+                              err);
     if (o->limits_norm) {
         BACKEND(partial, P * chunks, "gradient norms");
         BACKEND(norm_limit, P, "gradient norms");
@@ -156,7 +165,8 @@ static kp_status upload_constants(kp_optim *o, kp_err *err) {
     kp_status st = kp_backend_upload(o->backend, o->chunk_tensor, l->chunk_tensor,
                                      (size_t)l->n_chunks * sizeof *l->chunk_tensor, err);
     for (int p = 0; !st && p < o->P; p++) {
-        st = kp_clip_bounds(l, &o->member[p].clip, o->bounds_host + (size_t)p * (size_t)l->n_tensors, err);
+        st = kp_clip_bounds(l, &o->member[p].clip,
+                            o->bounds_host + (size_t)p * (size_t)l->n_tensors, err);
         if (!st && o->limits_norm) {
             float limit = (float)o->member[p].grad_norm;
             st = kp_backend_upload(o->backend, o->norm_limit + p, &limit, sizeof limit, err);
@@ -166,7 +176,8 @@ static kp_status upload_constants(kp_optim *o, kp_err *err) {
 }
 
 kp_status kp_optim_open(kp_optim **out, kp_backend *backend, const kp_layout *layout, int P,
-                        const kp_optim_options *options, float *theta, const float *grad, kp_err *err) {
+                        const kp_optim_options *options, float *theta, const float *grad,
+                        kp_err *err) {
     *out = NULL;
     kp_optim *o = calloc(1, sizeof *o);
     if (!o || !(o->member = calloc((size_t)P, sizeof *o->member))) {
@@ -195,8 +206,8 @@ kp_status kp_optim_add_update(kp_optim *o, kp_program *program, kp_err *err) {
     const kp_layout *l = o->layout;
     kp_status st = KP_OK;
     if (o->limits_norm) {
-        st = KP_ADD(program, err, grad_norm_chunks, .P = o->P, .n_chunks = l->n_chunks, .grad = o->grad,
-                    .partial = o->partial);
+        st = KP_ADD(program, err, grad_norm_chunks, .P = o->P, .n_chunks = l->n_chunks,
+                    .grad = o->grad, .partial = o->partial);
         if (!st)
             st = KP_ADD(program, err, grad_norm_scale, .P = o->P, .n_chunks = l->n_chunks,
                         .partial = o->partial, .limit = o->norm_limit, .norm = o->norm,
@@ -204,12 +215,14 @@ kp_status kp_optim_add_update(kp_optim *o, kp_program *program, kp_err *err) {
     }
     if (!st) st = o->rule->add(o, program, err);
     if (!st)
-        st = KP_ADD(program, err, tally_sum, .P = o->P, .n_chunks = l->n_chunks, .n_tensors = l->n_tensors,
-                    .tensor = o->chunk_tensor, .tally = o->tally, .total = o->total);
+        st = KP_ADD(program, err, tally_sum, .P = o->P, .n_chunks = l->n_chunks,
+                    .n_tensors = l->n_tensors, .tensor = o->chunk_tensor, .tally = o->tally,
+                    .total = o->total);
     return st;
 }
 
-/* The bounds in force at this step: those of the options, or none where clipping is once, elsewhere. */
+/* The bounds in force at this step: those of the options, or none where clipping is once,
+ * elsewhere. */
 static int refresh_bounds(kp_optim *o, int p) {
     int T = o->layout->n_tensors, changed = 0;
     const kp_clip_options *c = &o->member[p].clip;
@@ -234,7 +247,8 @@ kp_status kp_optim_prepare(kp_optim *o, const uint8_t *active, kp_err *err) {
                                      (size_t)o->P * o->rule->hyper_bytes, err);
     if (!st && changed)
         st = kp_backend_upload(o->backend, o->bound, o->bounds_now,
-                               (size_t)o->P * (size_t)o->layout->n_tensors * sizeof *o->bounds_now, err);
+                               (size_t)o->P * (size_t)o->layout->n_tensors * sizeof *o->bounds_now,
+                               err);
     return st;
 }
 
@@ -254,7 +268,8 @@ kp_status kp_optim_set_tally(kp_optim *o, const kp_tensor_tally *total, kp_err *
 }
 
 kp_status kp_optim_grad_norm(kp_optim *o, float *norm, kp_err *err) {
-    if (o->limits_norm) return kp_backend_download(o->backend, norm, o->norm, (size_t)o->P * sizeof *norm, err);
+    if (o->limits_norm)
+        return kp_backend_download(o->backend, norm, o->norm, (size_t)o->P * sizeof *norm, err);
     for (int p = 0; p < o->P; p++) norm[p] = NAN;
     return KP_OK;
 }
@@ -271,8 +286,8 @@ int64_t *kp_optim_steps(kp_optim *o) { return o->step; }
 void kp_optim_close(kp_optim *o) {
     if (!o) return;
     for (int i = 0; i < MAX_MOMENTS; i++) kp_backend_release(o->backend, o->moment[i]);
-    void *memory[] = { o->chunk_tensor, o->bound, o->hyper, o->tally, o->total,
-                       o->partial, o->norm_limit, o->norm, o->grad_scale };
+    void *memory[] = { o->chunk_tensor, o->bound,      o->hyper, o->tally,     o->total,
+                       o->partial,      o->norm_limit, o->norm,  o->grad_scale };
     for (size_t i = 0; i < KP_COUNT(memory); i++) kp_backend_release(o->backend, memory[i]);
     free(o->bounds_host);
     free(o->bounds_now);

@@ -1,6 +1,6 @@
-/* ring.c: slots are numbered over a lane's life; number j lies at j % lane_slots. Live are the numbers
- * [oldest, head). A slot is `whole` once its n-step return is known, so that drawing only has to ask
- * whether the stack before it is still live. */
+/* ring.c: slots are numbered over a lane's life; number j lies at j % lane_slots. Live are the
+ * numbers [oldest, head). A slot is `whole` once its n-step return is known, so that drawing only
+ * has to ask whether the stack before it is still live. */
 #include "ring.h"
 
 #include <assert.h>
@@ -14,8 +14,11 @@
 
 static size_t align(size_t n) { return (n + 63) / 64 * 64; }
 
-/* The newest observation has no transition yet, and the oldest stack - 1 frames only serve stacks. */
-static int64_t lane_slots(const kp_ring_options *o) { return (o->transitions + o->E - 1) / o->E + o->stack; }
+/* The newest observation has no transition yet, and the oldest stack - 1 frames only serve stacks.
+ */
+static int64_t lane_slots(const kp_ring_options *o) {
+    return (o->transitions + o->E - 1) / o->E + o->stack;
+}
 
 static size_t member_bytes(const kp_ring_options *o) {
     return align((size_t)lane_slots(o) * (size_t)o->E * (size_t)o->frame_bytes);
@@ -27,29 +30,36 @@ size_t kp_ring_bytes(const kp_ring_options *o) {
 }
 
 static kp_status check(const kp_ring_options *o, kp_err *err) {
-    if (o->P < 1 || o->E < 1 || o->frame_bytes < 1 || o->transitions < 1 || o->transitions > (int64_t)1e12)
-        return kp_fail(err, KP_BAD_CONFIG, "replay: %d members, %d environments, frames of %d bytes, %lld transitions;"
-                       " all must be at least 1, transitions at most 1e12", o->P, o->E, o->frame_bytes,
-                       (long long)o->transitions);
+    if (o->P < 1 || o->E < 1 || o->frame_bytes < 1 || o->transitions < 1 ||
+        o->transitions > (int64_t)1e12)
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "replay: %d members, %d environments, frames of %d bytes, %lld transitions;"
+                       " all must be at least 1, transitions at most 1e12",
+                       o->P, o->E, o->frame_bytes, (long long)o->transitions);
     if (o->stack < 1 || o->stack > KP_RING_MAX_STACK)
         return kp_fail(err, KP_BAD_CONFIG, "env.stack: %d; 1 to %d", o->stack, KP_RING_MAX_STACK);
     if (o->n_step < 1 || o->n_step > KP_RING_MAX_N_STEP)
-        return kp_fail(err, KP_BAD_CONFIG, "dqn.n_step: %d; 1 to %d", o->n_step, KP_RING_MAX_N_STEP);
+        return kp_fail(err, KP_BAD_CONFIG, "dqn.n_step: %d; 1 to %d", o->n_step,
+                       KP_RING_MAX_N_STEP);
     if (o->transitions < (int64_t)o->E * o->n_step)
-        return kp_fail(err, KP_BAD_CONFIG, "buffer.transitions: %lld; %d environments with n_step %d need %lld or more",
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "buffer.transitions: %lld; %d environments with n_step %d need %lld or more",
                        (long long)o->transitions, o->E, o->n_step, (long long)o->E * o->n_step);
-    double bytes = (double)o->P * o->E * (double)lane_slots(o) * ((double)o->frame_bytes + sizeof(kp_ring_slot));
+    double bytes = (double)o->P * o->E * (double)lane_slots(o) *
+                   ((double)o->frame_bytes + sizeof(kp_ring_slot));
     int64_t available = kp_memory_available();
     if (bytes > (double)available)
-        return kp_fail(err, KP_BAD_CONFIG,
-                       "buffer.transitions: %lld for each of %d members need %.1f GiB of memory, %.1f GiB are "
-                       "available; lower buffer.transitions or population.size",
-                       (long long)o->transitions, o->P, bytes / 0x1p30, (double)available / 0x1p30);
+        return kp_fail(
+            err, KP_BAD_CONFIG,
+            "buffer.transitions: %lld for each of %d members need %.1f GiB of memory, %.1f GiB are "
+            "available; lower buffer.transitions or population.size",
+            (long long)o->transitions, o->P, bytes / 0x1p30, (double)available / 0x1p30);
     return KP_OK;
 }
 
 static void *map(size_t n) {
-    void *memory = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *memory = mmap(NULL, n, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) return NULL;
     madvise(memory, n, MADV_HUGEPAGE); /* a minibatch touches frames all over: fewer TLB misses */
     return memory;
@@ -90,7 +100,8 @@ const kp_ring_options *kp_ring_get_options(const kp_ring *r) { return &r->o; }
 const uint8_t *kp_ring_frames(const kp_ring *r) { return r->frames; }
 int64_t kp_ring_frames_stride(const kp_ring *r) { return r->stride; }
 
-/* A new observation at the head; the oldest makes room. `since`: steps since the episode's start. */
+/* A new observation at the head; the oldest makes room. `since`: steps since the episode's start.
+ */
 static void append(kp_ring *r, int lane, const uint8_t *frame, int since) {
     kp_ring_lane *l = &r->lane[lane];
     kp_ring_slot *s = kp_ring_slot_at(r, lane, l->head);
@@ -102,7 +113,8 @@ static void append(kp_ring *r, int lane, const uint8_t *frame, int since) {
 
 void kp_ring_begin(kp_ring *r, int lane, const uint8_t *frame) { append(r, lane, frame, 0); }
 
-void kp_ring_push(kp_ring *r, int lane, int action, float reward, kp_end end, const uint8_t *frame_next) {
+void kp_ring_push(kp_ring *r, int lane, int action, float reward, kp_end end,
+                  const uint8_t *frame_next) {
     kp_ring_lane *l = &r->lane[lane];
     assert(l->head > 0);
     int64_t now = l->head - 1;
@@ -113,13 +125,15 @@ void kp_ring_push(kp_ring *r, int lane, int action, float reward, kp_end end, co
     append(r, lane, frame_next, s->since + 1);
 }
 
-/* The transition at number j completes the one n - 1 steps before it; an end completes all after that. */
+/* The transition at number j completes the one n - 1 steps before it; an end completes all after
+ * that. */
 void kp_ring_settle(kp_ring *r, int lane, int64_t j) {
     kp_ring_lane *l = &r->lane[lane];
     const kp_ring_slot *s = kp_ring_slot_at(r, lane, j);
     int back = r->o.n_step - 1;
     int64_t first = j - back, last = s->end ? j : first;
-    if (back > s->since) first = j - s->since; /* n_step <= UINT8_MAX: a saturated `since` is enough */
+    if (back > s->since)
+        first = j - s->since; /* n_step <= UINT8_MAX: a saturated `since` is enough */
     int64_t oldest = kp_ring_oldest(r, l);
     for (int64_t i = first < oldest ? oldest : first; i <= last; i++) {
         kp_ring_slot *whole = kp_ring_slot_at(r, lane, i);
@@ -184,8 +198,10 @@ kp_status kp_ring_sample(const kp_ring *r, int member, uint64_t seed, uint64_t u
     for (lane = first; lane < first + r->o.E; lane++)
         n_live += r->lane[lane].head - kp_ring_oldest(r, &r->lane[lane]);
     if (kp_ring_size(r, member) == 0)
-        return kp_fail(err, KP_BAD_CONFIG, "replay: member %d has no whole transition to sample; "
-                       "raise buffer.min_transitions", member);
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "replay: member %d has no whole transition to sample; "
+                       "raise buffer.min_transitions",
+                       member);
     /* Draw live slots until B of them can be sampled; two candidates from each Philox block. */
     int b = 0;
     for (uint64_t draw = 0; b < B && draw >> 1 < 1 << 16; draw++) {
@@ -201,7 +217,9 @@ kp_status kp_ring_sample(const kp_ring *r, int member, uint64_t seed, uint64_t u
         if (can_sample(r, lane, j)) fill(r, lane, j, batch, b++);
     }
     if (b < B)
-        return kp_fail(err, KP_BAD_CONFIG, "replay: %lld transitions in %lld slots are too few for a minibatch of %d; "
-                       "raise buffer.min_transitions", (long long)kp_ring_size(r, member), (long long)n_live, B);
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "replay: %lld transitions in %lld slots are too few for a minibatch of %d; "
+                       "raise buffer.min_transitions",
+                       (long long)kp_ring_size(r, member), (long long)n_live, B);
     return KP_OK;
 }

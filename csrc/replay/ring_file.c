@@ -1,7 +1,8 @@
 /* ring_file.c: a segment is one zstd stream: segment_head, then its slots, then its frames.
  *
- * The newest slot of a save has no transition yet, so the next save begins with that slot again, and
- * loading takes a lane's segments in order, later over earlier. `whole` is not read but made anew. */
+ * The newest slot of a save has no transition yet, so the next save begins with that slot again,
+ * and loading takes a lane's segments in order, later over earlier. `whole` is not read but made
+ * anew. */
 #include "ring_file.h"
 
 #include <errno.h>
@@ -66,7 +67,8 @@ kp_status kp_ring_file_open(kp_ring_file **out, kp_ring *ring, const char *folde
     if (!f->saved || !f->compressor || !f->decompressor || !f->hash || !f->out)
         st = kp_fail(err, KP_BAD_CONFIG, "replay: out of host memory");
     else if (snprintf(f->folder, sizeof f->folder, "%s", folder) >= (int)sizeof f->folder)
-        st = kp_fail(err, KP_STORAGE, "%.200s...: the path is longer than %d bytes", folder, KP_PATH - 1);
+        st = kp_fail(err, KP_STORAGE, "%.200s...: the path is longer than %d bytes", folder,
+                     KP_PATH - 1);
     if (st) {
         kp_ring_file_close(f);
         return st;
@@ -97,7 +99,7 @@ const kp_ring_segment *kp_ring_file_segments(const kp_ring_file *f, int *n) {
     return f->segment;
 }
 
-/* ---- writing ---- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 typedef struct {
     kp_ring_file *file;
@@ -124,8 +126,8 @@ static kp_status squeeze(sink *k, const void *bytes, size_t n, ZSTD_EndDirective
 static kp_status write_segment(kp_ring_file *f, kp_ring_segment *s, kp_err *err) {
     const kp_ring *r = f->ring;
     char path[KP_PATH];
-    snprintf(s->name, sizeof s->name, "m%03d-e%02d-%010lld-%010lld.zst", s->lane / r->o.E, s->lane % r->o.E,
-             (long long)s->from, (long long)s->to);
+    snprintf(s->name, sizeof s->name, "m%03d-e%02d-%010lld-%010lld.zst", s->lane / r->o.E,
+             s->lane % r->o.E, (long long)s->from, (long long)s->to);
     kp_status st = kp_path_join(path, f->folder, s->name, err);
     if (st) return st;
     sink k = { f, open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), path, s };
@@ -134,13 +136,17 @@ static kp_status write_segment(kp_ring_file *f, kp_ring_segment *s, kp_err *err)
     ZSTD_CCtx_setParameter(f->compressor, ZSTD_c_compressionLevel, LEVEL);
     XXH64_reset(f->hash, 0);
 
-    segment_head head = { .lane = s->lane, .frame_bytes = r->o.frame_bytes, .from = s->from, .to = s->to };
+    segment_head head = {
+        .lane = s->lane, .frame_bytes = r->o.frame_bytes, .from = s->from, .to = s->to
+    };
     memcpy(head.magic, magic, sizeof magic);
     st = squeeze(&k, &head, sizeof head, ZSTD_e_continue, err);
     for (int64_t j = s->from; !st && j < s->to; j++)
-        st = squeeze(&k, kp_ring_slot_at(r, s->lane, j), sizeof(kp_ring_slot), ZSTD_e_continue, err);
+        st = squeeze(&k, kp_ring_slot_at(r, s->lane, j), sizeof(kp_ring_slot), ZSTD_e_continue,
+                     err);
     for (int64_t j = s->from; !st && j < s->to; j++)
-        st = squeeze(&k, kp_ring_frame_at(r, s->lane, j), (size_t)r->o.frame_bytes, ZSTD_e_continue, err);
+        st = squeeze(&k, kp_ring_frame_at(r, s->lane, j), (size_t)r->o.frame_bytes, ZSTD_e_continue,
+                     err);
     if (!st) st = squeeze(&k, NULL, 0, ZSTD_e_end, err);
     if (!st && fsync(k.fd)) st = kp_storage_fail(err, path, "write");
     if (close(k.fd) && !st) st = kp_storage_fail(err, path, "write");
@@ -164,7 +170,9 @@ static kp_status make_index(kp_ring_file *f, kp_err *err) {
     memcpy(index, &head, sizeof head);
     for (size_t i = 0; i < lanes; i++)
         memcpy(index + sizeof head + i * sizeof(int64_t), &r->lane[i].head, sizeof(int64_t));
-    if (f->n) memcpy(index + sizeof head + lanes * sizeof(int64_t), f->segment, (size_t)f->n * sizeof *f->segment);
+    if (f->n)
+        memcpy(index + sizeof head + lanes * sizeof(int64_t), f->segment,
+               (size_t)f->n * sizeof *f->segment);
     return KP_OK;
 }
 
@@ -190,7 +198,8 @@ static kp_status plan(kp_ring_file *f, int *n_planned, kp_err *err) {
                 f->segment = more, f->room = room;
             }
             int64_t to = from + SEGMENT_SLOTS < head ? from + SEGMENT_SLOTS : head;
-            memset(&f->segment[at], 0, sizeof *f->segment); /* padding too: the index is checksummed */
+            memset(&f->segment[at], 0,
+                   sizeof *f->segment); /* padding too: the index is checksummed */
             f->segment[at].lane = lane, f->segment[at].from = from, f->segment[at].to = to;
         }
     }
@@ -211,11 +220,12 @@ kp_status kp_ring_file_save(kp_ring_file *f, kp_err *err) {
         if (f->segment[i].to > kp_ring_oldest(f->ring, &f->ring->lane[f->segment[i].lane]))
             f->segment[kept++] = f->segment[i];
     f->n = kept;
-    for (int lane = 0; lane < f->ring->o.P * f->ring->o.E; lane++) f->saved[lane] = f->ring->lane[lane].head;
+    for (int lane = 0; lane < f->ring->o.P * f->ring->o.E; lane++)
+        f->saved[lane] = f->ring->lane[lane].head;
     return make_index(f, err);
 }
 
-/* ---- reading ---- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* Takes the next n bytes out of the stream; 0 if it is too short or no zstd. */
 static int take(ZSTD_DCtx *decompressor, ZSTD_inBuffer *in, void *bytes, size_t n) {
@@ -228,7 +238,8 @@ static int take(ZSTD_DCtx *decompressor, ZSTD_inBuffer *in, void *bytes, size_t 
     return 1;
 }
 
-/* Slots that were overwritten since are read like others: the live one in their place comes later. */
+/* Slots that were overwritten since are read like others: the live one in their place comes later.
+ */
 static kp_status read_segment(kp_ring_file *f, const kp_ring_segment *s, kp_err *err) {
     kp_ring *r = f->ring;
     char path[KP_PATH];
@@ -240,20 +251,23 @@ static kp_status read_segment(kp_ring_file *f, const kp_ring_segment *s, kp_err 
     if (st) goto out;
     uint64_t xxh64 = XXH64(bytes, n, 0);
     if (n != s->n_bytes || xxh64 != s->xxh64) {
-        st = kp_fail(err, KP_STORAGE, "%s: altered: %zu bytes with checksum %016llx, not %llu with %016llx", path, n,
-                     (unsigned long long)xxh64, (unsigned long long)s->n_bytes, (unsigned long long)s->xxh64);
+        st = kp_fail(err, KP_STORAGE,
+                     "%s: altered: %zu bytes with checksum %016llx, not %llu with %016llx", path, n,
+                     (unsigned long long)xxh64, (unsigned long long)s->n_bytes,
+                     (unsigned long long)s->xxh64);
         goto out;
     }
     ZSTD_inBuffer in = { bytes, n, 0 };
     ZSTD_DCtx_reset(f->decompressor, ZSTD_reset_session_only);
     segment_head head = { 0 };
-    int whole = take(f->decompressor, &in, &head, sizeof head) && !memcmp(head.magic, magic, sizeof magic) &&
-                head.lane == s->lane && head.from == s->from && head.to == s->to &&
-                head.frame_bytes == r->o.frame_bytes;
+    int whole = take(f->decompressor, &in, &head, sizeof head) &&
+                !memcmp(head.magic, magic, sizeof magic) && head.lane == s->lane &&
+                head.from == s->from && head.to == s->to && head.frame_bytes == r->o.frame_bytes;
     for (int64_t j = s->from; whole && j < s->to; j++)
         whole = take(f->decompressor, &in, kp_ring_slot_at(r, s->lane, j), sizeof(kp_ring_slot));
     for (int64_t j = s->from; whole && j < s->to; j++)
-        whole = take(f->decompressor, &in, kp_ring_frame_at(r, s->lane, j), (size_t)r->o.frame_bytes);
+        whole = take(f->decompressor, &in, kp_ring_frame_at(r, s->lane, j),
+                     (size_t)r->o.frame_bytes);
     if (!whole) st = kp_fail(err, KP_STORAGE, "%s: is no segment of this replay", path);
 out:
     free(bytes);
@@ -268,19 +282,23 @@ static kp_status read_index(kp_ring_file *f, const uint8_t *index, size_t n, kp_
     if (n < sizeof head) return kp_fail(err, KP_STORAGE, "%s: the index is cut off", f->folder);
     memcpy(&head, index, sizeof head);
     if (head.format != INDEX_FORMAT)
-        return kp_fail(err, KP_STORAGE, "%s: index of format %d; this version reads %d", f->folder, head.format,
-                       INDEX_FORMAT);
+        return kp_fail(err, KP_STORAGE, "%s: index of format %d; this version reads %d", f->folder,
+                       head.format, INDEX_FORMAT);
     if (head.P != r->o.P || head.E != r->o.E || head.frame_bytes != r->o.frame_bytes ||
         head.lane_slots != r->lane_slots)
-        return kp_fail(err, KP_BAD_CONFIG, "%s: saved with %d members, %d environments, %lld slots each; now %d, %d, %lld",
-                       f->folder, head.P, head.E, (long long)head.lane_slots, r->o.P, r->o.E, (long long)r->lane_slots);
+        return kp_fail(
+            err, KP_BAD_CONFIG,
+            "%s: saved with %d members, %d environments, %lld slots each; now %d, %d, %lld",
+            f->folder, head.P, head.E, (long long)head.lane_slots, r->o.P, r->o.E,
+            (long long)r->lane_slots);
     if (head.n_segments < 0 || head.n_segments > INT32_MAX / (int64_t)sizeof *f->segment ||
         n != sizeof head + lanes * sizeof(int64_t) + (size_t)head.n_segments * sizeof *f->segment)
         return kp_fail(err, KP_STORAGE, "%s: the index is cut off", f->folder);
 
     kp_ring_segment *segment = malloc((size_t)head.n_segments * sizeof *segment + 1);
     if (!segment) return kp_fail(err, KP_STORAGE, "%s: out of host memory", f->folder);
-    memcpy(segment, index + sizeof head + lanes * sizeof(int64_t), (size_t)head.n_segments * sizeof *segment);
+    memcpy(segment, index + sizeof head + lanes * sizeof(int64_t),
+           (size_t)head.n_segments * sizeof *segment);
     free(f->segment);
     f->segment = segment, f->n = f->room = (int)head.n_segments;
 
@@ -293,8 +311,9 @@ static kp_status read_index(kp_ring_file *f, const uint8_t *index, size_t n, kp_
     }
     for (int i = 0; i < f->n; i++) {
         const kp_ring_segment *s = &segment[i];
-        if (s->lane < 0 || (size_t)s->lane >= lanes || s->from < 0 || s->from > f->saved[s->lane] || s->to <= s->from ||
-            s->to > r->lane[s->lane].head || !memchr(s->name, 0, sizeof s->name) || strchr(s->name, '/'))
+        if (s->lane < 0 || (size_t)s->lane >= lanes || s->from < 0 || s->from > f->saved[s->lane] ||
+            s->to <= s->from || s->to > r->lane[s->lane].head ||
+            !memchr(s->name, 0, sizeof s->name) || strchr(s->name, '/'))
             return kp_fail(err, KP_STORAGE, "%s: the index is damaged", f->folder);
         f->saved[s->lane] = s->to;
     }

@@ -69,12 +69,9 @@ static void put_axes(FILE *f, const kp_plot *p, int is_first, int is_last) {
                 "set border 7\nset x2tics\nset x2label 'frames%s' offset 0,-0.5\n"
                 "set key outside top center horizontal noenhanced\n",
                 frames);
-    else
-        fprintf(f, "set border 3\nunset x2tics\nunset x2label\nunset key\n");
-    if (is_last)
-        fprintf(f, "set xlabel 'agent steps%s'\nset format x '%%g'\n", steps);
-    else
-        fprintf(f, "unset xlabel\nset format x ''\n");
+    else fprintf(f, "set border 3\nunset x2tics\nunset x2label\nunset key\n");
+    if (is_last) fprintf(f, "set xlabel 'agent steps%s'\nset format x '%%g'\n", steps);
+    else fprintf(f, "unset xlabel\nset format x ''\n");
 }
 
 /* Bands first, so that no line is under one. The key stands once, above the top panel. */

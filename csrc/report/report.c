@@ -92,10 +92,8 @@ kp_status kp_report_add_folder(kp_report *report, const char *dir, kp_err *err) 
         if (!st) st = kp_path_join(path, sub, "config.yaml", err);
         if (st || !kp_file_exists(path)) continue;
         st = kp_path_join(path, sub, "metrics.csv", err);
-        if (!st && (stat(path, &metrics) || !metrics.st_size))
-            st = add_silent(report, sub, err);
-        else if (!st)
-            st = kp_report_add_run(report, sub, err), n_runs++;
+        if (!st && (stat(path, &metrics) || !metrics.st_size)) st = add_silent(report, sub, err);
+        else if (!st) st = kp_report_add_run(report, sub, err), n_runs++;
     }
     free(name);
     if (st || n_runs) return st;
@@ -198,10 +196,8 @@ static int gather(const kp_report *r, int game, int method, kp_metric metric, do
 }
 
 static void add_number(kp_table *t, double x) {
-    if (!isfinite(x))
-        kp_table_add(t, "-");
-    else
-        kp_table_add(t, fabs(x) >= 1000 ? "%.0f" : fabs(x) >= 100 ? "%.1f" : "%.2f", x);
+    if (!isfinite(x)) kp_table_add(t, "-");
+    else kp_table_add(t, fabs(x) >= 1000 ? "%.0f" : fabs(x) >= 100 ? "%.1f" : "%.2f", x);
 }
 
 static kp_status add_row(kp_table *t, const kp_report *r, int game, int method, double *x,
@@ -220,8 +216,7 @@ static kp_status add_row(kp_table *t, const kp_report *r, int game, int method, 
                      : fabs(e.value) >= 100 ? "%.1f … %.1f"
                                             : "%.2f … %.2f",
                      e.low, e.high);
-    else
-        kp_table_add(t, "-");
+    else kp_table_add(t, "-");
     add_number(t, kp_stat_of(KP_STAT_MEDIAN, x, n));
     add_number(t, kp_stat_of(KP_STAT_IQM, x, n));
     n = gather(r, game, method, KP_METRIC_WEIGHT_L2, x);
@@ -348,10 +343,8 @@ kp_status kp_report_write(kp_report *report, const char *dir, char **text, kp_er
     kp_status drawn = KP_OK; /* a game that cannot be drawn leaves the others their curves */
     for (int g = 0; g < report->n_games && !st; g++) {
         kp_status one = kp_report_curves(report, g, dir, err);
-        if (one == KP_DEVICE || one == KP_BAD_DATA)
-            drawn = one;
-        else
-            st = one;
+        if (one == KP_DEVICE || one == KP_BAD_DATA) drawn = one;
+        else st = one;
     }
     return st ? st : drawn;
 }

@@ -94,7 +94,9 @@ int kp_table_width(const kp_table *table) {
 
 kp_status kp_table_write(const kp_table *table, char **text, kp_err *err) {
     int columns = table->n_columns, width[KP_TABLE_MAX_COLUMNS], last = -1;
-    int words[KP_TABLE_MAX_COLUMNS] = { 0 }; /* 1: has some; a column of numbers stands to the right */
+    int words[KP_TABLE_MAX_COLUMNS] = {
+        0
+    }; /* 1: has some; a column of numbers stands to the right */
     char *bytes = NULL;
     size_t size;
     if (columns > KP_TABLE_MAX_COLUMNS)

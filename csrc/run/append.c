@@ -1,5 +1,5 @@
-/* append.c: a buffer in front of a file. A write that fails (disk full) is taken back, so that the file
- * always ends with a whole record and flushing again may succeed. */
+/* append.c: a buffer in front of a file. A write that fails (disk full) is taken back, so that the
+ * file always ends with a whole record and flushing again may succeed. */
 #include "append.h"
 
 #include <errno.h>
@@ -14,19 +14,25 @@ kp_status kp_append_open(kp_append *f, const char *path, int64_t at, size_t room
     kp_status st = KP_OK;
     *f = (kp_append){ .fd = -1, .room = room };
     if (snprintf(f->path, sizeof f->path, "%s", path) >= (int)sizeof f->path)
-        return kp_fail(err, KP_STORAGE, "%.200s...: the path is longer than %d bytes", path, KP_PATH - 1);
+        return kp_fail(err, KP_STORAGE, "%.200s...: the path is longer than %d bytes", path,
+                       KP_PATH - 1);
     f->buffer = malloc(room);
     if (!f->buffer) return kp_fail(err, KP_STORAGE, "%s: out of host memory", path);
     f->fd = open(path, O_RDWR | O_CLOEXEC | (at < 0 ? O_CREAT | O_TRUNC : 0), 0666);
     struct stat s = { 0 };
     if (f->fd < 0 && errno == ENOENT)
-        st = kp_fail(err, KP_STORAGE, "%s: missing, but the checkpoint continues it after %lld bytes; put it back, or "
-                     "start a new run", path, (long long)at);
-    else if (f->fd < 0 || fstat(f->fd, &s))
-        st = kp_storage_fail(err, path, "write");
+        st = kp_fail(
+            err, KP_STORAGE,
+            "%s: missing, but the checkpoint continues it after %lld bytes; put it back, or "
+            "start a new run",
+            path, (long long)at);
+    else if (f->fd < 0 || fstat(f->fd, &s)) st = kp_storage_fail(err, path, "write");
     else if (at >= 0 && s.st_size < at)
-        st = kp_fail(err, KP_STORAGE, "%s: %lld bytes, but the checkpoint continues it after %lld; put the whole file "
-                     "back, or start a new run", path, (long long)s.st_size, (long long)at);
+        st = kp_fail(
+            err, KP_STORAGE,
+            "%s: %lld bytes, but the checkpoint continues it after %lld; put the whole file "
+            "back, or start a new run",
+            path, (long long)s.st_size, (long long)at);
     else if (at >= 0 && (ftruncate(f->fd, at) || lseek(f->fd, at, SEEK_SET) < 0))
         st = kp_storage_fail(err, path, "write");
     f->n_bytes = at < 0 ? 0 : at;

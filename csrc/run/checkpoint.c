@@ -1,5 +1,5 @@
-/* checkpoint.c: writing. Arrays go to the file as they are added; the head of the safetensors file has
- * room set aside, and is written last. */
+/* checkpoint.c: writing. Arrays go to the file as they are added; the head of the safetensors file
+ * has room set aside, and is written last. */
 #include "checkpoint.h"
 
 #include <errno.h>
@@ -15,8 +15,9 @@
 enum { HEAD = 1 << 18 }; /* bytes for names and shapes; the format allows spaces after them */
 
 const struct kp_dtype_row kp_dtypes[] = {
-    [KP_F32] = { "F32", 4 }, [KP_F64] = { "F64", 8 }, [KP_I32] = { "I32", 4 }, [KP_I64] = { "I64", 8 },
-    [KP_U8] = { "U8", 1 },   [KP_U32] = { "U32", 4 }, [KP_U64] = { "U64", 8 },
+    [KP_F32] = { "F32", 4 }, [KP_F64] = { "F64", 8 }, [KP_I32] = { "I32", 4 },
+    [KP_I64] = { "I64", 8 }, [KP_U8] = { "U8", 1 },   [KP_U32] = { "U32", 4 },
+    [KP_U64] = { "U64", 8 },
 };
 
 struct kp_checkpoint_writer {
@@ -32,9 +33,11 @@ char *kp_hex64(char text[17], uint64_t x) {
     return text;
 }
 
-kp_status kp_checkpoint_path(char path[KP_PATH], const char *folder, int64_t step, const char *name, kp_err *err) {
+kp_status kp_checkpoint_path(char path[KP_PATH], const char *folder, int64_t step, const char *name,
+                             kp_err *err) {
     char part[64];
-    snprintf(part, sizeof part, "%0*lld%s%s", KP_STEP_DIGITS, (long long)step, name ? "/" : "", name ? name : "");
+    snprintf(part, sizeof part, "%0*lld%s%s", KP_STEP_DIGITS, (long long)step, name ? "/" : "",
+             name ? name : "");
     return kp_path_join(path, folder, part, err);
 }
 
@@ -47,9 +50,11 @@ kp_status kp_checkpoint_list(const char *folder, int64_t **steps, int *n, kp_err
     if (st) return st;
     *steps = malloc((size_t)n_names * sizeof **steps + 1);
     if (!*steps) st = kp_fail(err, KP_STORAGE, "%s: out of host memory", folder);
-    for (int i = 0; !st && i < n_names; i++) { /* sorted by name: ascending, being of equal length */
+    for (int i = 0; !st && i < n_names;
+         i++) { /* sorted by name: ascending, being of equal length */
         size_t digits = strspn(names[i], "0123456789");
-        if (digits >= KP_STEP_DIGITS && !names[i][digits]) (*steps)[(*n)++] = strtoll(names[i], NULL, 10);
+        if (digits >= KP_STEP_DIGITS && !names[i][digits])
+            (*steps)[(*n)++] = strtoll(names[i], NULL, 10);
     }
     free(names);
     return st;
@@ -69,7 +74,8 @@ static kp_status remove_partial(const char *folder, kp_err *err) {
     return st;
 }
 
-kp_status kp_checkpoint_begin(kp_checkpoint_writer **out, const char *folder, int64_t step, kp_err *err) {
+kp_status kp_checkpoint_begin(kp_checkpoint_writer **out, const char *folder, int64_t step,
+                              kp_err *err) {
     char partial[32];
     *out = NULL;
     kp_checkpoint_writer *w = calloc(1, sizeof *w);
@@ -87,7 +93,8 @@ kp_status kp_checkpoint_begin(kp_checkpoint_writer **out, const char *folder, in
     if (!st) st = kp_folder_make(w->temp, err);
     if (!st) {
         w->fd = open(w->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-        if (w->fd < 0 || lseek(w->fd, 8 + HEAD, SEEK_SET) < 0) st = kp_storage_fail(err, w->path, "write");
+        if (w->fd < 0 || lseek(w->fd, 8 + HEAD, SEEK_SET) < 0)
+            st = kp_storage_fail(err, w->path, "write");
     }
     if (st) {
         kp_checkpoint_abandon(w);
@@ -97,8 +104,8 @@ kp_status kp_checkpoint_begin(kp_checkpoint_writer **out, const char *folder, in
     return KP_OK;
 }
 
-kp_status kp_checkpoint_add(kp_checkpoint_writer *w, const char *name, kp_dtype type, int n_dims, const int64_t *shape,
-                            const void *data, kp_err *err) {
+kp_status kp_checkpoint_add(kp_checkpoint_writer *w, const char *name, kp_dtype type, int n_dims,
+                            const int64_t *shape, const void *data, kp_err *err) {
     uint64_t n = kp_dtypes[type].size;
     if (json_object_get(w->head, name))
         return kp_fail(err, KP_STORAGE, "%s: the array %s is added twice", w->path, name);
@@ -108,20 +115,21 @@ kp_status kp_checkpoint_add(kp_checkpoint_writer *w, const char *name, kp_dtype 
         n *= (uint64_t)shape[i];
     }
     json_int_t begin = (json_int_t)w->n_bytes, end = begin + (json_int_t)n;
-    json_t *row = json_pack("{s:s, s:o, s:[I, I]}", "dtype", kp_dtypes[type].name, "shape", dims, "data_offsets",
-                            begin, end);
+    json_t *row = json_pack("{s:s, s:o, s:[I, I]}", "dtype", kp_dtypes[type].name, "shape", dims,
+                            "data_offsets", begin, end);
     if (json_object_set_new(w->head, name, row))
         return kp_fail(err, KP_STORAGE, "%s: out of host memory for the name %s", w->path, name);
     w->n_bytes += n;
     return kp_file_put(w->fd, w->path, data, n, err);
 }
 
-kp_status kp_checkpoint_share(kp_checkpoint_writer *w, const char *subfolder, const char *name, uint64_t n_bytes,
-                              uint64_t xxh64, kp_err *err) {
+kp_status kp_checkpoint_share(kp_checkpoint_writer *w, const char *subfolder, const char *name,
+                              uint64_t n_bytes, uint64_t xxh64, kp_err *err) {
     char hex[17];
-    json_t *row = json_pack("{s:s, s:s, s:I, s:s}", "folder", subfolder, "name", name, "bytes", (json_int_t)n_bytes,
-                            "xxh64", kp_hex64(hex, xxh64));
-    if (json_array_append_new(w->shared, row)) return kp_fail(err, KP_STORAGE, "%s: out of host memory", w->path);
+    json_t *row = json_pack("{s:s, s:s, s:I, s:s}", "folder", subfolder, "name", name, "bytes",
+                            (json_int_t)n_bytes, "xxh64", kp_hex64(hex, xxh64));
+    if (json_array_append_new(w->shared, row))
+        return kp_fail(err, KP_STORAGE, "%s: out of host memory", w->path);
     return KP_OK;
 }
 
@@ -134,7 +142,8 @@ static kp_status write_head(kp_checkpoint_writer *w, kp_err *err) {
     size_t length = json_dumpb(w->head, head + sizeof n, HEAD, JSON_COMPACT);
     kp_status st = KP_OK;
     if (length > HEAD)
-        st = kp_fail(err, KP_STORAGE, "%s: %zu bytes of array names and shapes; %d fit", w->path, length, HEAD);
+        st = kp_fail(err, KP_STORAGE, "%s: %zu bytes of array names and shapes; %d fit", w->path,
+                     length, HEAD);
     if (!st && lseek(w->fd, 0, SEEK_SET) < 0) st = kp_storage_fail(err, w->path, "write");
     if (!st) st = kp_file_put(w->fd, w->path, head, sizeof n + HEAD, err);
     if (!st && fsync(w->fd)) st = kp_storage_fail(err, w->path, "write");
@@ -148,8 +157,9 @@ static kp_status write_manifest(kp_checkpoint_writer *w, kp_err *err) {
     kp_status st = kp_file_checksum(w->path, &n, &xxh64, err);
     if (!st) st = kp_path_join(path, w->temp, KP_MANIFEST_FILE, err);
     if (st) return st;
-    json_t *manifest = json_pack("{s:i, s:I, s:[{s:s, s:I, s:s}], s:O}", "format", KP_CHECKPOINT_FORMAT, "agent_step",
-                                 (json_int_t)w->step, "files", "name", KP_STATE_FILE, "bytes", (json_int_t)n, "xxh64",
+    json_t *manifest = json_pack("{s:i, s:I, s:[{s:s, s:I, s:s}], s:O}", "format",
+                                 KP_CHECKPOINT_FORMAT, "agent_step", (json_int_t)w->step, "files",
+                                 "name", KP_STATE_FILE, "bytes", (json_int_t)n, "xxh64",
                                  kp_hex64(hex, xxh64), "shared", w->shared);
     char *text = json_dumps(manifest, JSON_INDENT(1));
     json_decref(manifest);
@@ -159,8 +169,8 @@ static kp_status write_manifest(kp_checkpoint_writer *w, kp_err *err) {
     return st;
 }
 
-/* The whole folder appears under its name. One of the same step that stands there is swapped out, so
- * that at no time neither is there. */
+/* The whole folder appears under its name. One of the same step that stands there is swapped out,
+ * so that at no time neither is there. */
 static kp_status publish(kp_checkpoint_writer *w, kp_err *err) {
     char final[KP_PATH];
     kp_status st = kp_checkpoint_path(final, w->folder, w->step, NULL, err);
@@ -191,7 +201,8 @@ static int is_shared(json_t *const *manifest, int n, const char *subfolder, cons
 }
 
 /* Deletes files of the writer's shared subfolders that no manifest names. */
-static kp_status sweep_shared(const kp_checkpoint_writer *w, json_t *const *manifest, int n, kp_err *err) {
+static kp_status sweep_shared(const kp_checkpoint_writer *w, json_t *const *manifest, int n,
+                              kp_err *err) {
     kp_status st = KP_OK;
     const char *done = "";
     size_t k;
@@ -215,8 +226,8 @@ static kp_status sweep_shared(const kp_checkpoint_writer *w, json_t *const *mani
     return st;
 }
 
-/* Deletes all but the newest `keep`, then what only those needed. Newer ones than the one just written
- * were damaged, or this one could not have been: the run went on from before them. */
+/* Deletes all but the newest `keep`, then what only those needed. Newer ones than the one just
+ * written were damaged, or this one could not have been: the run went on from before them. */
 static kp_status prune(const kp_checkpoint_writer *w, int keep, kp_err *err) {
     char path[KP_PATH];
     int64_t *steps = NULL;

@@ -1,4 +1,5 @@
-/* checkpoint_read.c: reading. All files of a checkpoint are checked before any of it is believed. */
+/* checkpoint_read.c: reading. All files of a checkpoint are checked before any of it is believed.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -31,10 +32,13 @@ kp_status kp_checkpoint_manifest(json_t **manifest, const char *folder, int64_t 
     if (st) return st;
     json_t *m = json_loadb((const char *)text, n, JSON_REJECT_DUPLICATES, &error);
     free(text);
-    if (!m) return kp_fail(err, KP_STORAGE, "%s:%d: %s; the file is damaged", path, error.line, error.text);
+    if (!m)
+        return kp_fail(err, KP_STORAGE, "%s:%d: %s; the file is damaged", path, error.line,
+                       error.text);
     json_int_t format = json_integer_value(json_object_get(m, "format"));
     if (format != KP_CHECKPOINT_FORMAT)
-        st = kp_fail(err, KP_STORAGE, "%s: format %lld; this version reads %d", path, (long long)format, KP_CHECKPOINT_FORMAT);
+        st = kp_fail(err, KP_STORAGE, "%s: format %lld; this version reads %d", path,
+                     (long long)format, KP_CHECKPOINT_FORMAT);
     else if (json_integer_value(json_object_get(m, "agent_step")) != step)
         st = kp_fail(err, KP_STORAGE, "%s: is the manifest of another agent step", path);
     if (st) json_decref(m);
@@ -50,12 +54,15 @@ static kp_status check_file(const char *path, const json_t *row, kp_err *err) {
     if (st) return st;
     json_int_t n_want = json_integer_value(json_object_get(row, "bytes"));
     if (!want || strcmp(kp_hex64(seen, xxh64), want) || (json_int_t)n != n_want)
-        return kp_fail(err, KP_STORAGE, "%s: altered: %llu bytes with checksum %s, not %lld with %s", path,
-                       (unsigned long long)n, seen, (long long)n_want, want ? want : "one in the manifest");
+        return kp_fail(err, KP_STORAGE,
+                       "%s: altered: %llu bytes with checksum %s, not %lld with %s", path,
+                       (unsigned long long)n, seen, (long long)n_want,
+                       want ? want : "one in the manifest");
     return KP_OK;
 }
 
-static kp_status check_files(const char *folder, int64_t step, const json_t *manifest, kp_err *err) {
+static kp_status check_files(const char *folder, int64_t step, const json_t *manifest,
+                             kp_err *err) {
     char path[KP_PATH], part[KP_PATH];
     size_t i;
     json_t *row;
@@ -83,7 +90,8 @@ static kp_status map_state(kp_checkpoint *c, kp_err *err) {
     int fd = open(c->path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return kp_storage_fail(err, c->path, "open");
     kp_status st = fstat(fd, &s) ? kp_storage_fail(err, c->path, "open") : KP_OK;
-    if (!st && s.st_size < (off_t)sizeof n_head) st = kp_fail(err, KP_STORAGE, "%s: is no safetensors file", c->path);
+    if (!st && s.st_size < (off_t)sizeof n_head)
+        st = kp_fail(err, KP_STORAGE, "%s: is no safetensors file", c->path);
     if (!st) {
         c->n_bytes = (size_t)s.st_size;
         void *file = mmap(NULL, c->n_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -93,8 +101,10 @@ static kp_status map_state(kp_checkpoint *c, kp_err *err) {
     close(fd);
     if (st) return st;
     memcpy(&n_head, c->file, sizeof n_head);
-    if (n_head > c->n_bytes - sizeof n_head) return kp_fail(err, KP_STORAGE, "%s: the head is cut off", c->path);
-    c->head = json_loadb((const char *)c->file + sizeof n_head, n_head, JSON_REJECT_DUPLICATES, &error);
+    if (n_head > c->n_bytes - sizeof n_head)
+        return kp_fail(err, KP_STORAGE, "%s: the head is cut off", c->path);
+    c->head = json_loadb((const char *)c->file + sizeof n_head, n_head, JSON_REJECT_DUPLICATES,
+                         &error);
     if (!c->head) return kp_fail(err, KP_STORAGE, "%s: head: %s", c->path, error.text);
     c->data = c->file + sizeof n_head + n_head;
     c->data_bytes = c->n_bytes - sizeof n_head - n_head;
@@ -119,7 +129,8 @@ static kp_status open_one(kp_checkpoint **out, const char *folder, int64_t step,
     return KP_OK;
 }
 
-kp_status kp_checkpoint_open(kp_checkpoint **out, const char *folder, char warning[512], kp_err *err) {
+kp_status kp_checkpoint_open(kp_checkpoint **out, const char *folder, char warning[512],
+                             kp_err *err) {
     int64_t *steps = NULL;
     int n = 0;
     size_t used = 0;
@@ -133,7 +144,8 @@ kp_status kp_checkpoint_open(kp_checkpoint **out, const char *folder, char warni
         used = used + (size_t)put < 511 ? used + (size_t)put : 511;
     }
     if (!st && n > 0 && !*out)
-        st = kp_fail(err, KP_STORAGE, "%s: all %d checkpoints are damaged: %.360s", folder, n, warning);
+        st = kp_fail(err, KP_STORAGE, "%s: all %d checkpoints are damaged: %.360s", folder, n,
+                     warning);
     free(steps);
     return st;
 }
@@ -146,50 +158,58 @@ void kp_checkpoint_close(kp_checkpoint *c) {
 }
 
 int64_t kp_checkpoint_step(const kp_checkpoint *c) { return c->step; }
-int kp_checkpoint_has(const kp_checkpoint *c, const char *name) { return json_object_get(c->head, name) != NULL; }
+int kp_checkpoint_has(const kp_checkpoint *c, const char *name) {
+    return json_object_get(c->head, name) != NULL;
+}
 
 /* Where an array lies, once its type, and its shape against its size, are as they should be. */
 static kp_status find(const kp_checkpoint *c, const char *name, kp_dtype type, const json_t **shape,
                       const uint8_t **data, size_t *n, kp_err *err) {
-    const json_t *row = json_object_get(c->head, name), *ends = json_object_get(row, "data_offsets");
+    const json_t *row = json_object_get(c->head, name),
+                 *ends = json_object_get(row, "data_offsets");
     if (!row) return kp_fail(err, KP_STORAGE, "%s: has no array %s", c->path, name);
     const char *dtype = json_string_value(json_object_get(row, "dtype"));
     if (!dtype || strcmp(dtype, kp_dtypes[type].name))
-        return kp_fail(err, KP_STORAGE, "%s: %s is %s, expected %s", c->path, name, dtype ? dtype : "of no type",
-                       kp_dtypes[type].name);
-    json_int_t begin = json_integer_value(json_array_get(ends, 0)), end = json_integer_value(json_array_get(ends, 1));
+        return kp_fail(err, KP_STORAGE, "%s: %s is %s, expected %s", c->path, name,
+                       dtype ? dtype : "of no type", kp_dtypes[type].name);
+    json_int_t begin = json_integer_value(json_array_get(ends, 0)),
+               end = json_integer_value(json_array_get(ends, 1));
     uint64_t bytes = kp_dtypes[type].size;
     size_t i;
     json_t *dim;
     *shape = json_object_get(row, "shape");
     json_array_foreach(*shape, i, dim) {
         json_int_t d = json_integer_value(dim);
-        if (d < 0 || __builtin_mul_overflow(bytes, (uint64_t)d, &bytes)) bytes = UINT64_MAX, i = json_array_size(*shape);
+        if (d < 0 || __builtin_mul_overflow(bytes, (uint64_t)d, &bytes))
+            bytes = UINT64_MAX, i = json_array_size(*shape);
     }
-    if (begin < 0 || end < begin || (uint64_t)end > c->data_bytes || (uint64_t)(end - begin) != bytes)
+    if (begin < 0 || end < begin || (uint64_t)end > c->data_bytes ||
+        (uint64_t)(end - begin) != bytes)
         return kp_fail(err, KP_STORAGE, "%s: the head is damaged at %s", c->path, name);
     *data = c->data + begin;
     *n = bytes;
     return KP_OK;
 }
 
-kp_status kp_checkpoint_get(const kp_checkpoint *c, const char *name, kp_dtype type, int n_dims, const int64_t *shape,
-                            void *out, kp_err *err) {
+kp_status kp_checkpoint_get(const kp_checkpoint *c, const char *name, kp_dtype type, int n_dims,
+                            const int64_t *shape, void *out, kp_err *err) {
     const json_t *seen;
     const uint8_t *data;
     size_t n;
     kp_status st = find(c, name, type, &seen, &data, &n, err);
     if (st) return st;
     int same = (int)json_array_size(seen) == n_dims;
-    for (int i = 0; same && i < n_dims; i++) same = json_integer_value(json_array_get(seen, (size_t)i)) == shape[i];
+    for (int i = 0; same && i < n_dims; i++)
+        same = json_integer_value(json_array_get(seen, (size_t)i)) == shape[i];
     if (!same) {
         char *text = json_dumps(seen, JSON_COMPACT | JSON_ENCODE_ANY);
         char want[128] = "[";
         size_t used = 1;
         for (int i = 0; i < n_dims && used < sizeof want - 24; i++)
-            used += (size_t)snprintf(want + used, sizeof want - used, "%s%lld", i ? "," : "", (long long)shape[i]);
-        st = kp_fail(err, KP_STORAGE, "%s: %s is %s, expected %s]; the configuration is another", c->path, name,
-                     text ? text : "?", want);
+            used += (size_t)snprintf(want + used, sizeof want - used, "%s%lld", i ? "," : "",
+                                     (long long)shape[i]);
+        st = kp_fail(err, KP_STORAGE, "%s: %s is %s, expected %s]; the configuration is another",
+                     c->path, name, text ? text : "?", want);
         free(text);
         return st;
     }
@@ -197,8 +217,8 @@ kp_status kp_checkpoint_get(const kp_checkpoint *c, const char *name, kp_dtype t
     return KP_OK;
 }
 
-kp_status kp_checkpoint_borrow(const kp_checkpoint *c, const char *name, kp_dtype type, const void **out, size_t *n,
-                               kp_err *err) {
+kp_status kp_checkpoint_borrow(const kp_checkpoint *c, const char *name, kp_dtype type,
+                               const void **out, size_t *n, kp_err *err) {
     const json_t *shape;
     const uint8_t *data;
     kp_status st = find(c, name, type, &shape, &data, n, err);

@@ -23,7 +23,8 @@ static int follow_first(const kp_config *member, int P) {
     return 1;
 }
 
-static kp_status write_one(kp_rundir *dir, const char *name, const kp_config *c, const kp_origins *o, kp_err *err) {
+static kp_status write_one(kp_rundir *dir, const char *name, const kp_config *c,
+                           const kp_origins *o, kp_err *err) {
     char *text = NULL;
     kp_status st = kp_config_write(c, o, &text, err);
     if (!st) st = kp_rundir_write(dir, name, text, strlen(text), err);
@@ -31,7 +32,8 @@ static kp_status write_one(kp_rundir *dir, const char *name, const kp_config *c,
     return st;
 }
 
-kp_status kp_members_write(kp_rundir *dir, const kp_config *member, const kp_origins *origins, int P, kp_err *err) {
+kp_status kp_members_write(kp_rundir *dir, const kp_config *member, const kp_origins *origins,
+                           int P, kp_err *err) {
     char folder[KP_PATH], name[32];
     kp_config first = member[0];
     first.population.size = P;
@@ -49,7 +51,8 @@ kp_status kp_members_write(kp_rundir *dir, const kp_config *member, const kp_ori
     return st ? st : write_one(dir, "config.yaml", &first, origins, err);
 }
 
-static kp_status read_one(kp_config *c, const char *dir, const char *name, char path[KP_PATH], kp_err *err) {
+static kp_status read_one(kp_config *c, const char *dir, const char *name, char path[KP_PATH],
+                          kp_err *err) {
     char *text = NULL;
     kp_status st = kp_path_join(path, dir, name, err);
     if (!st) st = kp_text_read(&text, path, err);
@@ -59,14 +62,16 @@ static kp_status read_one(kp_config *c, const char *dir, const char *name, char 
 }
 
 /* One program trains all members, so they agree in what makes its shape and schedule. */
-static kp_status check_alike(const kp_config *c, const kp_config *first, const char *path, kp_err *err) {
+static kp_status check_alike(const kp_config *c, const kp_config *first, const char *path,
+                             kp_err *err) {
     for (int k = 0; k < kp_n_keys(); k++) {
         char got[KP_CONFIG_TEXT], want[KP_CONFIG_TEXT];
         if (is_own(kp_key_at(k)) || kp_config_same(c, first, k)) continue;
         kp_config_get(c, k, got);
         kp_config_get(first, k, want);
-        return kp_fail(err, KP_BAD_CONFIG, "%s: %s is %.100s, but %.100s in config.yaml; members of one run share it", path,
-                       kp_key_at(k)->key, got, want);
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "%s: %s is %.100s, but %.100s in config.yaml; members of one run share it",
+                       path, kp_key_at(k)->key, got, want);
     }
     return KP_OK;
 }

@@ -11,7 +11,8 @@ static _Atomic int stop; /* the signal; lock-free, so that a handler may touch i
 
 static void on_signal(int number) {
     int none = 0;
-    if (!atomic_compare_exchange_strong(&stop, &none, number) && number == SIGINT && none == SIGINT) {
+    if (!atomic_compare_exchange_strong(&stop, &none, number) && number == SIGINT &&
+        none == SIGINT) {
         signal(SIGINT, SIG_DFL); /* blocked until the handler returns, then it ends the process */
         raise(SIGINT);
     }
@@ -23,7 +24,8 @@ kp_status kp_signals_install(kp_err *err) {
     sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (sigaction(all[i], &action, NULL))
-            return kp_fail(err, KP_DEVICE, "cannot install the handler of signal %d: %s", all[i], strerror(errno));
+            return kp_fail(err, KP_DEVICE, "cannot install the handler of signal %d: %s", all[i],
+                           strerror(errno));
     return KP_OK;
 }
 

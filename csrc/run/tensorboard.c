@@ -1,5 +1,6 @@
-/* tensorboard.c: protobuf by hand. Event { 1: double wall_time, 2: int64 step, 3: string file_version,
- * 5: Summary }, Summary { 1: repeated Value }, Value { 1: string tag, 2: float simple_value }. */
+/* tensorboard.c: protobuf by hand. Event { 1: double wall_time, 2: int64 step, 3: string
+ * file_version, 5: Summary }, Summary { 1: repeated Value }, Value { 1: string tag, 2: float
+ * simple_value }. */
 #include "tensorboard.h"
 
 #include <math.h>
@@ -89,11 +90,13 @@ kp_status kp_tensorboard_open(kp_tensorboard **out, const char *path, int64_t at
     return KP_OK;
 }
 
-kp_status kp_tensorboard_scalar(kp_tensorboard *b, const char *tag, int64_t step, double value, kp_err *err) {
+kp_status kp_tensorboard_scalar(kp_tensorboard *b, const char *tag, int64_t step, double value,
+                                kp_err *err) {
     if (isnan(value)) return KP_OK;
     size_t length = strlen(tag);
     if (length > MAX_TAG)
-        return kp_fail(err, KP_BAD_CONFIG, "%s: the tag %.40s... is longer than %d bytes", b->file.path, tag, MAX_TAG);
+        return kp_fail(err, KP_BAD_CONFIG, "%s: the tag %.40s... is longer than %d bytes",
+                       b->file.path, tag, MAX_TAG);
     uint8_t scalar[MAX_TAG + 16], summary[MAX_TAG + 24], event[MAX_EVENT];
     float single = (float)value;
     uint32_t bits;
@@ -109,7 +112,9 @@ kp_status kp_tensorboard_scalar(kp_tensorboard *b, const char *tag, int64_t step
     return put_record(b, event, (size_t)(at - event), err);
 }
 
-kp_status kp_tensorboard_flush(kp_tensorboard *b, kp_err *err) { return kp_append_flush(&b->file, err); }
+kp_status kp_tensorboard_flush(kp_tensorboard *b, kp_err *err) {
+    return kp_append_flush(&b->file, err);
+}
 
 kp_status kp_tensorboard_sync(kp_tensorboard *b, int64_t *n_bytes, kp_err *err) {
     return kp_append_sync(&b->file, n_bytes, err);

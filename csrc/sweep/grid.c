@@ -148,10 +148,8 @@ static void append(char *name, size_t size, const char *label, const char *value
     size_t n = strlen(name);
     n += (size_t)snprintf(name + n, size - n, "%s%s", n ? "-" : "", label);
     for (; *value && n + 1 < size; value++) {
-        if (*value == ',')
-            name[n++] = '_';
-        else if (isalnum((unsigned char)*value) || strchr("._-+", *value))
-            name[n++] = *value;
+        if (*value == ',') name[n++] = '_';
+        else if (isalnum((unsigned char)*value) || strchr("._-+", *value)) name[n++] = *value;
     }
     name[n < size ? n : size - 1] = 0;
 }

@@ -13,9 +13,10 @@
 
 enum { MOST_MEMBERS = 16 };
 #define PREFIX "population-"
-static const double MEMORY_SHARE = 0.8; /* of what is available; the rest is for networks and emulators */
+static const double MEMORY_SHARE =
+    0.8; /* of what is available; the rest is for networks and emulators */
 
-/* ---- what is there ------------------------------------------------------------------------------- */
+/* ---- what is there --------------------------------------------------------------------------- */
 
 /* 1 if they agree in every key that changes results; else *key is the first they differ in. */
 static int same_settings(const kp_config *a, const kp_config *b, int *key) {
@@ -24,8 +25,8 @@ static int same_settings(const kp_config *a, const kp_config *b, int *key) {
     return 1;
 }
 
-/* The study's run with these settings, whatever it is called: names change when a grid grows. Else the one
- * with this name, which then has other settings. -1: the study has neither. */
+/* The study's run with these settings, whatever it is called: names change when a grid grows. Else
+ * the one with this name, which then has other settings. -1: the study has neither. */
 static int find_run(const kp_study *study, const kp_config *there) {
     int key;
     for (int i = 0; i < study->n; i++)
@@ -35,14 +36,18 @@ static int find_run(const kp_study *study, const kp_config *there) {
     return -1;
 }
 
-static kp_status check_same(const kp_config *there, const kp_config *wanted, const char *dir, kp_err *err) {
+static kp_status check_same(const kp_config *there, const kp_config *wanted, const char *dir,
+                            kp_err *err) {
     char a[KP_CONFIG_TEXT], b[KP_CONFIG_TEXT];
     int key;
     if (same_settings(there, wanted, &key)) return KP_OK;
     kp_config_get(there, key, a);
     kp_config_get(wanted, key, b);
-    return kp_fail(err, KP_BAD_CONFIG, "%s: run %s was made with %s %.80s, the study now has %.80s; choose another folder "
-                   "with --dir, or delete this one", dir, wanted->run.name, kp_key_at(key)->key, a, b);
+    return kp_fail(
+        err, KP_BAD_CONFIG,
+        "%s: run %s was made with %s %.80s, the study now has %.80s; choose another folder "
+        "with --dir, or delete this one",
+        dir, wanted->run.name, kp_key_at(key)->key, a, b);
 }
 
 static kp_sweep_population *add(kp_sweep *s, const char *folder, int number, kp_err *err) {
@@ -61,9 +66,10 @@ static kp_sweep_population *add(kp_sweep *s, const char *folder, int number, kp_
     return p;
 }
 
-/* One population that stands there; marks its runs in placed. Runs that the study no longer has are left
- * alone, and so is a population of nothing else. */
-static kp_status look(kp_sweep *s, const kp_study *study, const char *folder, int number, uint8_t *placed, kp_err *err) {
+/* One population that stands there; marks its runs in placed. Runs that the study no longer has are
+ * left alone, and so is a population of nothing else. */
+static kp_status look(kp_sweep *s, const kp_study *study, const char *folder, int number,
+                      uint8_t *placed, kp_err *err) {
     int exit_code, n_wanted = 0;
     kp_sweep_population *p = add(s, folder, number, err);
     if (!p) return KP_BAD_CONFIG;
@@ -77,8 +83,9 @@ static kp_status look(kp_sweep *s, const kp_study *study, const char *folder, in
         int run = find_run(study, &p->member[i]);
         if (run < 0) continue;
         if (placed[run])
-            st = kp_fail(err, KP_BAD_CONFIG, "%s: run %s stands in another population too; delete one of the two", p->dir,
-                         study->run[run].run.name);
+            st = kp_fail(err, KP_BAD_CONFIG,
+                         "%s: run %s stands in another population too; delete one of the two",
+                         p->dir, study->run[run].run.name);
         if (!st) st = check_same(&p->member[i], &study->run[run], p->dir, err);
         placed[run] = 1, n_wanted++;
     }
@@ -89,25 +96,31 @@ static kp_status look(kp_sweep *s, const kp_study *study, const char *folder, in
     return st;
 }
 
-static kp_status look_around(kp_sweep *s, const kp_study *study, const char *folder, uint8_t *placed, kp_err *err) {
+static kp_status look_around(kp_sweep *s, const kp_study *study, const char *folder,
+                             uint8_t *placed, kp_err *err) {
     char **name = NULL;
     int n = 0;
     if (!kp_file_exists(folder)) return KP_OK;
     kp_status st = kp_folder_list(folder, &name, &n, err);
     for (int i = 0; !st && i < n; i++) {
         int number, end = 0;
-        if (sscanf(name[i], PREFIX "%d%n", &number, &end) != 1 || name[i][end] || number < 0) continue;
+        if (sscanf(name[i], PREFIX "%d%n", &number, &end) != 1 || name[i][end] || number < 0)
+            continue;
         st = look(s, study, folder, number, placed, err);
     }
     free(name);
     return st;
 }
 
-/* ---- what is to be added -------------------------------------------------------------------------- */
+/* ---- what is to be added --------------------------------------------------------------------- */
 
 static int members_that_fit(const kp_config *c) {
-    kp_ring_options one = { .P = 1, .E = c->env.count, .frame_bytes = KP_FRAME_BYTES, .stack = c->env.stack,
-                            .n_step = c->dqn.n_step, .transitions = c->buffer.transitions };
+    kp_ring_options one = { .P = 1,
+                            .E = c->env.count,
+                            .frame_bytes = KP_FRAME_BYTES,
+                            .stack = c->env.stack,
+                            .n_step = c->dqn.n_step,
+                            .transitions = c->buffer.transitions };
     double fit = MEMORY_SHARE * (double)kp_memory_available() / (double)kp_ring_bytes(&one);
     return fit >= MOST_MEMBERS ? MOST_MEMBERS : fit < 1 ? 1 : (int)fit;
 }
@@ -123,8 +136,8 @@ static kp_sweep_population *add_new(kp_sweep *s, const char *folder, int *next, 
     }
 }
 
-static kp_status pack_rest(kp_sweep *s, const kp_study *study, const char *folder, const uint8_t *placed,
-                           int max_members, kp_err *err) {
+static kp_status pack_rest(kp_sweep *s, const kp_study *study, const char *folder,
+                           const uint8_t *placed, int max_members, kp_err *err) {
     kp_config *rest = malloc((size_t)study->n * sizeof *rest + 1);
     kp_packing packing = { 0 };
     int n = 0, next = 0;
@@ -143,7 +156,8 @@ static kp_status pack_rest(kp_sweep *s, const kp_study *study, const char *folde
         kp_sweep_population *p = add_new(s, folder, &next, err);
         if (!p || !(p->member = malloc((size_t)packing.group[g].n * sizeof *p->member)))
             st = p ? kp_fail(err, KP_BAD_CONFIG, "%s: out of host memory", folder) : KP_BAD_CONFIG;
-        for (int i = 0; !st && i < packing.group[g].n; i++) p->member[p->P++] = rest[packing.group[g].run[i]];
+        for (int i = 0; !st && i < packing.group[g].n; i++)
+            p->member[p->P++] = rest[packing.group[g].run[i]];
     }
     kp_packing_free(&packing);
     free(rest);
@@ -151,12 +165,14 @@ static kp_status pack_rest(kp_sweep *s, const kp_study *study, const char *folde
 }
 
 static int by_number(const void *a, const void *b) {
-    const char *x = ((const kp_sweep_population *)a)->dir, *y = ((const kp_sweep_population *)b)->dir;
+    const char *x = ((const kp_sweep_population *)a)->dir,
+               *y = ((const kp_sweep_population *)b)->dir;
     size_t n = strlen(x), m = strlen(y);
     return n == m ? strcmp(x, y) : n < m ? -1 : 1;
 }
 
-kp_status kp_sweep_plan(kp_sweep *sweep, const kp_study *study, const char *dir, int max_members, kp_err *err) {
+kp_status kp_sweep_plan(kp_sweep *sweep, const kp_study *study, const char *dir, int max_members,
+                        kp_err *err) {
     uint8_t *placed = calloc((size_t)study->n + 1, 1);
     memset(sweep, 0, sizeof *sweep);
     if (!placed) return kp_fail(err, KP_BAD_CONFIG, "%s: out of host memory", dir);

@@ -15,7 +15,8 @@ static void expect_content(const char *path, const char *want) {
     size_t n = 0;
     kp_err err = { "" };
     cr_assert_eq(kp_file_read(path, &bytes, &n, &err), KP_OK, "%s", err.text);
-    cr_expect(n == strlen(want) && !memcmp(bytes, want, n), "%s: \"%s\", not \"%s\"", path, (char *)bytes, want);
+    cr_expect(n == strlen(want) && !memcmp(bytes, want, n), "%s: \"%s\", not \"%s\"", path,
+              (char *)bytes, want);
     free(bytes);
 }
 
@@ -70,7 +71,9 @@ Test(files, a_full_disk_is_said_with_what_to_do) {
     int fd = open("/dev/full", O_WRONLY);
     cr_assert_geq(fd, 0);
     cr_expect_eq(kp_file_put(fd, "runs/x/a", "abc", 3, &err), KP_STORAGE);
-    cr_expect_str_eq(err.text, "runs/x/a: cannot write: No space left on device; free some space there, then resume");
+    cr_expect_str_eq(
+        err.text,
+        "runs/x/a: cannot write: No space left on device; free some space there, then resume");
     close(fd);
 }
 
@@ -111,33 +114,49 @@ Test(files, checksum_is_xxh64) { /* known values of XXH64 with seed 0 */
     kp_folder_remove(folder, NULL);
 }
 
-/* ---- memory ---- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
     const char *file[6][2]; /* path below the root, content */
     int64_t want;
 } machines[] = {
-    { "no groups", { { "proc/meminfo", "MemTotal: 900 kB\nMemFree: 1 kB\nMemAvailable:  500 kB\n" } }, 500 * 1024 },
+    { "no groups",
+      { { "proc/meminfo", "MemTotal: 900 kB\nMemFree: 1 kB\nMemAvailable:  500 kB\n" } },
+      500 * 1024 },
     { "nothing to read", { { NULL } }, INT64_MAX },
     { "a group allows less",
-      { { "proc/meminfo", "MemAvailable: 500 kB\n" }, { "proc/self/cgroup", "0::/a/b\n" },
-        { "sys/fs/cgroup/a/b/memory.max", "300000\n" }, { "sys/fs/cgroup/a/b/memory.current", "100000\n" } }, 200000 },
+      { { "proc/meminfo", "MemAvailable: 500 kB\n" },
+        { "proc/self/cgroup", "0::/a/b\n" },
+        { "sys/fs/cgroup/a/b/memory.max", "300000\n" },
+        { "sys/fs/cgroup/a/b/memory.current", "100000\n" } },
+      200000 },
     { "the group above allows less, file cache aside",
-      { { "proc/meminfo", "MemAvailable: 500 kB\n" }, { "proc/self/cgroup", "0::/a/b\n" },
-        { "sys/fs/cgroup/a/b/memory.max", "max\n" }, { "sys/fs/cgroup/a/memory.max", "90000\n" },
+      { { "proc/meminfo", "MemAvailable: 500 kB\n" },
+        { "proc/self/cgroup", "0::/a/b\n" },
+        { "sys/fs/cgroup/a/b/memory.max", "max\n" },
+        { "sys/fs/cgroup/a/memory.max", "90000\n" },
         { "sys/fs/cgroup/a/memory.current", "80000\n" },
-        { "sys/fs/cgroup/a/memory.stat", "anon 1\ninactive_file 5000\n" } }, 15000 },
+        { "sys/fs/cgroup/a/memory.stat", "anon 1\ninactive_file 5000\n" } },
+      15000 },
     { "no group limits",
-      { { "proc/meminfo", "MemAvailable: 500 kB\n" }, { "proc/self/cgroup", "0::/a\n" },
-        { "sys/fs/cgroup/a/memory.max", "max\n" }, { "sys/fs/cgroup/a/memory.current", "80000\n" } }, 500 * 1024 },
+      { { "proc/meminfo", "MemAvailable: 500 kB\n" },
+        { "proc/self/cgroup", "0::/a\n" },
+        { "sys/fs/cgroup/a/memory.max", "max\n" },
+        { "sys/fs/cgroup/a/memory.current", "80000\n" } },
+      500 * 1024 },
     { "more used than allowed",
-      { { "proc/meminfo", "MemAvailable: 500 kB\n" }, { "proc/self/cgroup", "0::/\n" },
-        { "sys/fs/cgroup/memory.max", "1000\n" }, { "sys/fs/cgroup/memory.current", "80000\n" } }, 0 },
+      { { "proc/meminfo", "MemAvailable: 500 kB\n" },
+        { "proc/self/cgroup", "0::/\n" },
+        { "sys/fs/cgroup/memory.max", "1000\n" },
+        { "sys/fs/cgroup/memory.current", "80000\n" } },
+      0 },
     { "groups of version 1",
-      { { "proc/meminfo", "MemAvailable: 500 kB\n" }, { "proc/self/cgroup", "3:cpu:/z\n9:memory:/a\n" },
+      { { "proc/meminfo", "MemAvailable: 500 kB\n" },
+        { "proc/self/cgroup", "3:cpu:/z\n9:memory:/a\n" },
         { "sys/fs/cgroup/memory/a/memory.limit_in_bytes", "70000\n" },
-        { "sys/fs/cgroup/memory/a/memory.usage_in_bytes", "10000\n" } }, 60000 },
+        { "sys/fs/cgroup/memory/a/memory.usage_in_bytes", "10000\n" } },
+      60000 },
 };
 
 Test(memory, available_is_the_least_of_machine_and_groups) {
@@ -148,7 +167,9 @@ Test(memory, available_is_the_least_of_machine_and_groups) {
             kp_path_join(path, root, machines[i].file[k][0], NULL);
             snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
             cr_assert_eq(kp_folder_make(folder, NULL), KP_OK);
-            cr_assert_eq(kp_file_write(path, machines[i].file[k][1], strlen(machines[i].file[k][1]), NULL), KP_OK);
+            cr_assert_eq(kp_file_write(path, machines[i].file[k][1], strlen(machines[i].file[k][1]),
+                                       NULL),
+                         KP_OK);
         }
         int64_t got = kp_memory_available_at(root);
         cr_expect_eq(got, machines[i].want, "%s: %lld, not %lld", machines[i].name, (long long)got,

@@ -3,7 +3,13 @@
 
 #include <criterion/criterion.h>
 
-static const struct { const char *name; uint64_t seed; uint32_t stream; uint64_t counter; uint32_t want[4]; } cases[] = {
+static const struct {
+    const char *name;
+    uint64_t seed;
+    uint32_t stream;
+    uint64_t counter;
+    uint32_t want[4];
+} cases[] = {
     { "all zero", 0, 0, 0, { 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8 } },
 };
 
@@ -11,8 +17,8 @@ Test(philox, known_answers) {
     for (size_t i = 0; i < KP_COUNT(cases); i++) {
         kp_philox_block got = kp_philox(cases[i].seed, cases[i].stream, cases[i].counter);
         for (int k = 0; k < 4; k++)
-            cr_expect(got.x[k] == cases[i].want[k], "%s: word %d is %08x, not %08x", cases[i].name, k,
-                      got.x[k], cases[i].want[k]);
+            cr_expect(got.x[k] == cases[i].want[k], "%s: word %d is %08x, not %08x", cases[i].name,
+                      k, got.x[k], cases[i].want[k]);
     }
 }
 

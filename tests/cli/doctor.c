@@ -21,9 +21,11 @@ static const char *line_of(const char *text, const char *state, const char *what
     return "";
 }
 
-static void expect_line(const program_said *p, const char *state, const char *what, const char *says) {
+static void expect_line(const program_said *p, const char *state, const char *what,
+                        const char *says) {
     const char *line = line_of(p->out, state, what);
-    cr_expect(*line && strstr(line, says), "no line '%s %s ... %s' in: %s", state, what, says, p->out);
+    cr_expect(*line && strstr(line, says), "no line '%s %s ... %s' in: %s", state, what, says,
+              p->out);
 }
 
 static void setup(void) { setenv("KAPPA_PYTHON", KP_TEST_PYTHON, 1); }
@@ -33,8 +35,8 @@ TestSuite(doctor, .init = setup, .timeout = 60);
 Test(doctor, this_machine_trains) {
     const program_said *p = PROGRAM("doctor");
     cr_assert_eq(p->code, 0, "%s%s", p->out, p->err);
-    static const char *const what[] = { "processor", "cores", "memory", "device", "python", "ale-py", "numpy", "ROMs",
-                                        "emulator", "folder" };
+    static const char *const what[] = { "processor", "cores", "memory", "device",   "python",
+                                        "ale-py",    "numpy", "ROMs",   "emulator", "folder" };
     for (size_t i = 0; i < sizeof what / sizeof *what; i++) expect_line(p, "ok", what[i], "");
     expect_line(p, "ok", "ale-py", "0.12.1");
     expect_line(p, "ok", "emulator", "pong: ");
@@ -47,7 +49,8 @@ Test(doctor, an_interpreter_without_ale_py) {
     char folder[KP_PATH], empty[KP_PATH];
     scratch_folder(folder);
     kp_path_join(empty, folder, "python", NULL);
-    static const char script[] = "#!/bin/sh\nexec " KP_TEST_PYTHON " -S \"$@\"\n"; /* -S: without its packages */
+    static const char script[] = "#!/bin/sh\nexec " KP_TEST_PYTHON
+                                 " -S \"$@\"\n"; /* -S: without its packages */
     cr_assert_eq(kp_file_write(empty, script, sizeof script - 1, NULL), KP_OK);
     cr_assert(!chmod(empty, 0755));
     const program_said *p = PROGRAM("doctor", "--python", empty);
@@ -56,7 +59,9 @@ Test(doctor, an_interpreter_without_ale_py) {
     expect_line(p, "missing", "ale-py", "pip install ale-py==0.12.1 numpy==");
     expect_line(p, "missing", "ROMs", "ale-py brings them");
     expect_line(p, "missing", "emulator", "not tried");
-    cr_expect(strstr(p->err, "doctor: training cannot start here: ") && strstr(p->err, "has no ale-py 0.12.1"), "%s", p->err);
+    cr_expect(strstr(p->err, "doctor: training cannot start here: ") &&
+                  strstr(p->err, "has no ale-py 0.12.1"),
+              "%s", p->err);
     kp_folder_remove(folder, NULL);
 }
 

@@ -11,11 +11,12 @@
 
 static char home[KP_PATH];
 
-#define SMALL                                                                                                          \
-    "dqn-tianshou", "env.game=breakout", "env.count=1", "train.agent_steps=160", "train.replay_ratio=0.25",            \
-        "net.hidden=16", "dqn.batch=4", "buffer.transitions=200", "buffer.min_transitions=40",                         \
-        "eval.interval_steps=80", "eval.episodes=3", "eval.epsilon=0.5", "log.interval_steps=80", "threads=1",         \
-        "env.workers=1", "optim.clip.kappa=1", "population.size=2"
+#define SMALL                                                                                      \
+    "dqn-tianshou", "env.game=breakout", "env.count=1", "train.agent_steps=160",                   \
+        "train.replay_ratio=0.25", "net.hidden=16", "dqn.batch=4", "buffer.transitions=200",       \
+        "buffer.min_transitions=40", "eval.interval_steps=80", "eval.episodes=3",                  \
+        "eval.epsilon=0.5", "log.interval_steps=80", "threads=1", "env.workers=1",                 \
+        "optim.clip.kappa=1", "population.size=2"
 
 static void setup(void) {
     setenv("KAPPA_PYTHON", KP_TEST_PYTHON, 1);
@@ -49,7 +50,8 @@ static double last_eval(const char *metrics, int member, const char *column) {
 
 Test(cli_eval, plays_what_the_run_played) {
     double mean[2];
-    const program_said *p = PROGRAM("eval", "runs/a", "--index", "1", "--json"); /* the run's last, with its last weights */
+    const program_said *p = PROGRAM("eval", "runs/a", "--index", "1",
+                                    "--json"); /* the run's last, with its last weights */
     cr_assert_eq(p->code, 0, "%s", p->err);
     json_error_t at;
     const char *text = p->out;
@@ -59,28 +61,36 @@ Test(cli_eval, plays_what_the_run_played) {
         double least = INFINITY;
         json_t *all = json_object_get(o, "returns");
         cr_expect_eq(json_array_size(all), 3);
-        for (size_t k = 0; k < json_array_size(all); k++) least = fmin(least, json_number_value(json_array_get(all, k)));
+        for (size_t k = 0; k < json_array_size(all); k++)
+            least = fmin(least, json_number_value(json_array_get(all, k)));
         mean[i] = json_number_value(json_object_get(o, "mean"));
         cr_expect_eq(json_integer_value(json_object_get(o, "member")), i);
         cr_expect_eq(json_integer_value(json_object_get(o, "agent_step")), 160);
-        cr_expect_float_eq(mean[i], last_eval("runs/a/metrics.csv", i, "eval_return_mean"), 1e-6, "member %d: %s", i, text);
-        cr_expect_eq(least, last_eval("runs/a/metrics.csv", i, "eval_return_min"), "member %d: %s", i, text);
+        cr_expect_float_eq(mean[i], last_eval("runs/a/metrics.csv", i, "eval_return_mean"), 1e-6,
+                           "member %d: %s", i, text);
+        cr_expect_eq(least, last_eval("runs/a/metrics.csv", i, "eval_return_min"), "member %d: %s",
+                     i, text);
         json_decref(o);
     }
     cr_expect(mean[0] > 0 || mean[1] > 0, "somebody hits the ball: %s", p->out);
 }
 
 Test(cli_eval, the_same_call_gives_the_same_games) {
-    static char first[sizeof ((program_said *)0)->out];
-    const program_said *p = PROGRAM("eval", "runs/a", "--episodes", "4", "--json", "--epsilon", "0.9");
+    static char first[sizeof((program_said *)0)->out];
+    const program_said *p = PROGRAM("eval", "runs/a", "--episodes", "4", "--json", "--epsilon",
+                                    "0.9");
     cr_assert_eq(p->code, 0, "%s", p->err);
     strcpy(first, p->out);
-    p = PROGRAM("eval", "runs/a", "--episodes=4", "--json", "--epsilon=0.9", "threads=2", "env.workers=3");
+    p = PROGRAM("eval", "runs/a", "--episodes=4", "--json", "--epsilon=0.9", "threads=2",
+                "env.workers=3");
     cr_expect_str_eq(p->out, first);
     /* one member alone plays as it does among the others */
     p = PROGRAM("eval", "runs/a", "--episodes=4", "--json", "--epsilon=0.9", "--member", "1");
     cr_expect_str_eq(p->out, strchr(first, '\n') + 1);
-    cr_expect(strcmp(PROGRAM("eval", "runs/a", "--episodes=4", "--json", "--epsilon=0.9", "--index=0")->out, first),
+    cr_expect(strcmp(PROGRAM("eval", "runs/a", "--episodes=4", "--json", "--epsilon=0.9",
+                             "--index=0")
+                         ->out,
+                     first),
               "other games than the run's own");
 }
 
@@ -97,23 +107,26 @@ Test(cli_eval, a_table_of_a_run_and_of_a_folder) {
 Test(cli_eval, a_gif_shows_the_game) {
     int error, colours = 0;
     uint8_t seen[256] = { 0 };
-    const program_said *p = PROGRAM("eval", "runs/a", "--member=1", "--gif", "a.gif", "--gif-seconds=5");
+    const program_said *p = PROGRAM("eval", "runs/a", "--member=1", "--gif", "a.gif",
+                                    "--gif-seconds=5");
     cr_assert_eq(p->code, 0, "%s", p->err);
     cr_expect(strstr(p->err, "a.gif: 71 frames, the rest of the game is cut off"), "%s", p->err);
     cr_expect(!kp_file_exists("a.gif.partial"));
     GifFileType *gif = DGifOpenFileName("a.gif", &error);
     cr_assert(gif && DGifSlurp(gif) == GIF_OK, "%d", error);
-    cr_expect(gif->SWidth == 320 && gif->SHeight == 210 && gif->ImageCount == 71, "%d x %d, %d frames", gif->SWidth,
-              gif->SHeight, gif->ImageCount);
+    cr_expect(gif->SWidth == 320 && gif->SHeight == 210 && gif->ImageCount == 71,
+              "%d x %d, %d frames", gif->SWidth, gif->SHeight, gif->ImageCount);
     const SavedImage *first = &gif->SavedImages[0], *last = &gif->SavedImages[70];
-    cr_expect(first->ImageDesc.Width == 320 && first->ImageDesc.Height == 210, "the first frame is whole");
-    cr_expect(last->ImageDesc.Width * last->ImageDesc.Height < 320 * 210, "later ones hold what moved");
+    cr_expect(first->ImageDesc.Width == 320 && first->ImageDesc.Height == 210,
+              "the first frame is whole");
+    cr_expect(last->ImageDesc.Width * last->ImageDesc.Height < 320 * 210,
+              "later ones hold what moved");
     for (int i = 0; i < 320 * 210; i++) seen[first->RasterBits[i]] = 1;
     for (int i = 0; i < 256; i++) colours += seen[i];
     cr_expect(colours >= 8, "rows of bricks in six colours, walls, background: %d", colours);
     const GifColorType *brick = &gif->SColorMap->Colors[first->RasterBits[60 * 320 + 160]];
-    cr_expect(brick->Red == 200 && brick->Green == 72 && brick->Blue == 72, "the top row of bricks is red: %d %d %d",
-              brick->Red, brick->Green, brick->Blue);
+    cr_expect(brick->Red == 200 && brick->Green == 72 && brick->Blue == 72,
+              "the top row of bricks is red: %d %d %d", brick->Red, brick->Green, brick->Blue);
     DGifCloseFile(gif, &error);
 }
 
@@ -130,30 +143,34 @@ Test(cli_eval, bad_input) {
         { "runs/a", "--episodes=0", 2, "--episodes 0: expected a number from 1 to 10000" },
         { "runs/a", "--episodes=1.5", 2, "whole numbers" },
         { "runs/a", "--epsilon=2", 2, "--epsilon 2: expected a number from 0 to 1" },
-        { "runs/a", "--gif=/nowhere/a.gif", 6, "/nowhere/a.gif.partial: cannot write: No such file or directory" },
+        { "runs/a", "--gif=/nowhere/a.gif", 6,
+          "/nowhere/a.gif.partial: cannot write: No such file or directory" },
         { "runs/a", "seed=3", 2, "command line: seed would make it another run" },
         { "runs/a", "env.rom_dir=.", 3, "breakout.bin: ROM missing" },
         { "runs/a", "--loud", 2, "--loud is not an option of `kappa eval`" },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         const program_said *p = PROGRAM("eval", bad[i].run, bad[i].arg);
-        cr_expect(p->code == bad[i].code && strstr(p->err, bad[i].message), "%s: %d, not %d '%s': %s", bad[i].arg, p->code,
-                  bad[i].code, bad[i].message, p->err);
+        cr_expect(p->code == bad[i].code && strstr(p->err, bad[i].message),
+                  "%s: %d, not %d '%s': %s", bad[i].arg, p->code, bad[i].code, bad[i].message,
+                  p->err);
     }
     cr_assert(!truncate("runs/a/checkpoint/0000000160/state.safetensors", 1000));
     const program_said *p = PROGRAM("eval", "runs/a");
     cr_expect(p->code == 6 && strstr(p->err, "state.safetensors"), "%d: %s", p->code, p->err);
     cr_assert_eq(kp_folder_remove("runs/a/checkpoint", NULL), KP_OK);
     p = PROGRAM("eval", "runs/a");
-    cr_expect(p->code == 2 && strstr(p->err, "runs/a: has no checkpoint yet"), "%d: %s", p->code, p->err);
+    cr_expect(p->code == 2 && strstr(p->err, "runs/a: has no checkpoint yet"), "%d: %s", p->code,
+              p->err);
 }
 
 Test(cli_eval, a_full_disk_leaves_no_half_picture) {
     cr_assert_eq(kp_folder_make("disk", NULL), KP_OK);
     if (!scratch_disk("disk", 8)) cr_skip_test("this user may not mount a disk");
     const program_said *p = PROGRAM("eval", "runs/a", "--gif", "disk/a.gif");
-    cr_expect(p->code == 6 && strstr(p->err, "disk/a.gif.partial: cannot write: No space left on device"), "%d: %s",
-              p->code, p->err);
+    cr_expect(p->code == 6 &&
+                  strstr(p->err, "disk/a.gif.partial: cannot write: No space left on device"),
+              "%d: %s", p->code, p->err);
     cr_expect(!kp_file_exists("disk/a.gif") && !kp_file_exists("disk/a.gif.partial"));
     umount2("disk", MNT_DETACH);
 }

@@ -1,4 +1,5 @@
-/* report.c: `kappa report` on runs made up here: one, several, a study's folder, without gnuplot. */
+/* report.c: `kappa report` on runs made up here: one, several, a study's folder, without gnuplot.
+ */
 #include "program.h"
 
 #include <stdlib.h>
@@ -35,15 +36,18 @@ static const char *make_run(const char *name, int seed, int rows) {
     snprintf(seed_is, sizeof seed_is, "seed=%d", seed);
     for (int i = 0; i < 2; i++)
         cr_assert_eq(kp_config_load(&member[i], &origins, "dqn-dopamine", 3,
-                                    (const char *[]){ kappa[i], seed_is, "train.agent_steps=20000" }, &err), KP_OK,
-                     "%s", err.text);
+                                    (const char *[]){ kappa[i], seed_is,
+                                                      "train.agent_steps=20000" },
+                                    &err),
+                     KP_OK, "%s", err.text);
     cr_assert_eq(kp_rundir_open(&dir, path, KP_RUNDIR_NEW, &err), KP_OK, "%s", err.text);
     cr_assert_eq(kp_members_write(dir, member, &origins, 2, &err), KP_OK, "%s", err.text);
     FILE *f = open_memstream(&metrics, &n);
     fputs(rows ? "member,agent_step,return_mean,weight_l2,share_clipped\n" : "", f);
     for (int row = 1; row <= rows; row++)
         for (int i = 0; i < 2; i++)
-            fprintf(f, "%d,%d,%d,%d,%s\n", i, 1000 * row, row * (i + 1) + seed, 20 + row, i ? "0.25" : "");
+            fprintf(f, "%d,%d,%d,%d,%s\n", i, 1000 * row, row * (i + 1) + seed, 20 + row,
+                    i ? "0.25" : "");
     cr_assert(!fclose(f));
     cr_assert_eq(kp_rundir_write(dir, "metrics.csv", metrics, n, &err), KP_OK, "%s", err.text);
     free(metrics);
@@ -59,7 +63,9 @@ static int has_png(const char *path) {
     return is;
 }
 
-static void expect_in(const char *text, const char *want) { cr_expect(strstr(text, want), "\"%s\" not in: %s", want, text); }
+static void expect_in(const char *text, const char *want) {
+    cr_expect(strstr(text, want), "\"%s\" not in: %s", want, text);
+}
 
 static int has_gnuplot(void) { return !system("command -v gnuplot >/dev/null"); }
 
@@ -72,7 +78,8 @@ Test(cli_report, a_run_gets_its_table_and_curves_beside_it) {
     cr_expect(!*p->err, "%s", p->err);
     expect_in(p->out, "kappa none");
     expect_in(p->out, "kappa 2");
-    snprintf(want, sizeof want, "\n%s\n%s\n", in_folder("a/report/report.txt"), in_folder("a/report/curves-pong.{png,csv}"));
+    snprintf(want, sizeof want, "\n%s\n%s\n", in_folder("a/report/report.txt"),
+             in_folder("a/report/curves-pong.{png,csv}"));
     expect_in(p->out, want);
     cr_expect(has_png(in_folder("a/report/curves-pong.png")));
     uint8_t *text = NULL;
@@ -86,7 +93,7 @@ Test(cli_report, a_folder_of_runs_is_one_report) {
     if (!has_gnuplot()) cr_skip_test("no gnuplot");
     make_run("study/a", 0, 20);
     make_run("study/b", 1, 20);
-    make_run("study/c", 2, 0); /* not begun yet */
+    make_run("study/c", 2, 0);                /* not begun yet */
     for (int again = 0; again < 2; again++) { /* its own report is no run */
         const program_said *p = PROGRAM("report", in_folder("study"));
         cr_assert_eq(p->code, 0, "%s", p->err);
@@ -101,7 +108,8 @@ Test(cli_report, several_runs_go_where_they_are_told) {
     const char *a = make_run("a", 0, 20), *b = make_run("b", 1, 20);
     const program_said *p = PROGRAM("report", a, b, "-o", in_folder("out/of/it"));
     cr_assert_eq(p->code, 0, "%s", p->err);
-    cr_expect(has_png(in_folder("out/of/it/curves-pong.png")) && !kp_file_exists(in_folder("a/report")));
+    cr_expect(has_png(in_folder("out/of/it/curves-pong.png")) &&
+              !kp_file_exists(in_folder("a/report")));
     p = PROGRAM("report", a, a);
     cr_expect_eq(p->code, 2);
     expect_in(p->err, "it would count twice");

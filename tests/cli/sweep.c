@@ -39,8 +39,12 @@ static void teardown(void) { kp_folder_remove(home, NULL); }
 
 TestSuite(cli_sweep, .init = setup, .fini = teardown, .timeout = 120);
 
-static void expect_in(const char *text, const char *wanted) { cr_expect(strstr(text, wanted), "no '%s' in: %s", wanted, text); }
-static void expect_not_in(const char *text, const char *bad) { cr_expect(!strstr(text, bad), "'%s' in: %s", bad, text); }
+static void expect_in(const char *text, const char *wanted) {
+    cr_expect(strstr(text, wanted), "no '%s' in: %s", wanted, text);
+}
+static void expect_not_in(const char *text, const char *bad) {
+    cr_expect(!strstr(text, bad), "'%s' in: %s", bad, text);
+}
 
 static void expect_same_text(const char *a, const char *b) {
     uint8_t *x = NULL, *y = NULL;
@@ -56,7 +60,9 @@ Test(cli_sweep, a_dry_run_shows_and_does_nothing) {
     const program_said *p = PROGRAM("sweep", "s.yaml", "--dry-run", "--members", "3");
     cr_expect_eq(p->code, 0, "%s", p->err);
     expect_in(p->out, "runs/s: 8 runs in 4 populations");
-    expect_in(p->out, "population-003   2 members  160 agent steps, replay ratio 0.25  to be trained\n    pong-kappa1-s0\n");
+    expect_in(
+        p->out,
+        "population-003   2 members  160 agent steps, replay ratio 0.25  to be trained\n    pong-kappa1-s0\n");
     cr_expect(!kp_file_exists("runs"));
 }
 
@@ -66,7 +72,8 @@ Test(cli_sweep, one_failure_stops_nothing_and_is_tried_again) {
     const program_said *p = PROGRAM("sweep", "s.yaml", "env.rom_dir=roms", "env.workers=1");
     cr_expect_eq(p->code, 3, "the code of what failed: %d", p->code);
     expect_in(p->err, "roms/breakout.bin: ROM missing");
-    expect_in(p->err, "1 of 2 populations failed, the others are done; call again to try those once more");
+    expect_in(p->err,
+              "1 of 2 populations failed, the others are done; call again to try those once more");
     expect_in(p->out, "pong  ");
     expect_not_in(p->out, "breakout  ");
     p = PROGRAM("sweep", "s.yaml", "env.workers=1");
@@ -76,7 +83,8 @@ Test(cli_sweep, one_failure_stops_nothing_and_is_tried_again) {
     expect_in(p->out, "breakout  kappa none     2 ");
     expect_in(p->out, "pong      kappa 1        2 ");
     expect_in(p->out, "runs/s/report: report.txt, curves as CSV and PNG");
-    cr_expect(kp_file_exists("runs/s/report/report.txt") && kp_file_exists("runs/s/report/curves-pong.csv"));
+    cr_expect(kp_file_exists("runs/s/report/report.txt") &&
+              kp_file_exists("runs/s/report/curves-pong.csv"));
     p = PROGRAM("sweep", "s.yaml");
     cr_expect_eq(p->code, 0);
     expect_in(p->err, "population-000: 4 members, done already\n");
@@ -85,7 +93,8 @@ Test(cli_sweep, one_failure_stops_nothing_and_is_tried_again) {
 
 Test(cli_sweep, stopped_it_goes_on_to_the_same_end) {
     cr_assert_eq(PROGRAM("sweep", "s.yaml", "--dir", "whole", "env.workers=1")->code, 0);
-    program_running r = PROGRAM_START("sweep", "s.yaml", "--dir", "parts", "threads=1", "env.workers=1");
+    program_running r = PROGRAM_START("sweep", "s.yaml", "--dir", "parts", "threads=1",
+                                      "env.workers=1");
     for (int i = 0; i < 3000 && !kp_file_exists("parts/population-001/metrics.csv"); i++)
         nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
     kill(r.pid, SIGINT);
@@ -113,8 +122,10 @@ Test(cli_sweep, bad_input) {
           "b.yaml:3: optim.clip.kappa: seen '0'" },
         { "schema: 1\nbase: dqn-dopamine\ngrid: { seed: 0..1 }\n", "optim.lr=1", 2,
           "command line: optim.lr belongs into the study's file" },
-        { "schema: 1\nbase: dqn-dopamine\ngrid: { seed: 0..1 }\n", "--members=none", 2, "--members none: expected a number" },
-        { "schema: 1\nbase: dqn-dopamine\ngrid: { seed: 0..1 }\n", "--speed", 2, "--speed is not an option of `kappa sweep`" },
+        { "schema: 1\nbase: dqn-dopamine\ngrid: { seed: 0..1 }\n", "--members=none", 2,
+          "--members none: expected a number" },
+        { "schema: 1\nbase: dqn-dopamine\ngrid: { seed: 0..1 }\n", "--speed", 2,
+          "--speed is not an option of `kappa sweep`" },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         write_file("b.yaml", bad[i].study);

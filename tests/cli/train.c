@@ -1,5 +1,5 @@
-/* train.c: `kappa train` and `kappa resume` as a user has them: what they print, signals, and law 7: bad
- * input has its message and exit code, and nothing that was saved is lost. */
+/* train.c: `kappa train` and `kappa resume` as a user has them: what they print, signals, and law
+ * 7: bad input has its message and exit code, and nothing that was saved is lost. */
 #include "program.h"
 
 #include <signal.h>
@@ -12,11 +12,11 @@
 #include "scratch.h"
 
 /* Some seconds of training, and the same with what the test asks for after it. */
-#define SMALL                                                                                                          \
-    "dqn-dopamine", "env.game=breakout", "train.agent_steps=240", "train.replay_ratio=0.25", "net.hidden=16",          \
-        "dqn.batch=4", "buffer.transitions=200", "buffer.min_transitions=40", "eval.interval_steps=120",               \
-        "eval.episodes=1", "eval.max_agent_steps=30", "log.interval_steps=40", "target.period=50", "threads=1",        \
-        "env.workers=1", "seed=5"
+#define SMALL                                                                                      \
+    "dqn-dopamine", "env.game=breakout", "train.agent_steps=240", "train.replay_ratio=0.25",       \
+        "net.hidden=16", "dqn.batch=4", "buffer.transitions=200", "buffer.min_transitions=40",     \
+        "eval.interval_steps=120", "eval.episodes=1", "eval.max_agent_steps=30",                   \
+        "log.interval_steps=40", "target.period=50", "threads=1", "env.workers=1", "seed=5"
 
 static char home[KP_PATH];
 
@@ -53,7 +53,8 @@ static void expect_says(const char *what, const program_said *p, int code, const
     cr_expect_eq(p->code, code, "%s: exit code %d, not %d: %s", what, p->code, code, p->err);
     cr_expect(strstr(p->err, message), "%s: no '%s' in: %s", what, message, p->err);
     const char *last = strstr(p->err, "kappa: ");
-    cr_expect(code == 0 || (last && strchr(last, '\n') == last + strlen(last) - 1), "%s: one line: %s", what, p->err);
+    cr_expect(code == 0 || (last && strchr(last, '\n') == last + strlen(last) - 1),
+              "%s: one line: %s", what, p->err);
 }
 
 static void wait_for(const char *path) {
@@ -87,33 +88,41 @@ static char **wait_for_checkpoints(const char *folder, int least, int *n) {
     return NULL;
 }
 
-/* ---- what a run says ------------------------------------------------------------------------------ */
+/* ---- what a run says ------------------------------------------------------------------------- */
 
 Test(train, a_run_leaves_what_it_says) {
-    const program_said *p = PROGRAM("train", SMALL, "run.dir=a", "optim.clip.kappa=1", "population.size=2");
+    const program_said *p = PROGRAM("train", SMALL, "run.dir=a", "optim.clip.kappa=1",
+                                    "population.size=2");
     cr_assert_eq(p->code, 0, "%s", p->err);
     cr_expect(strstr(p->out, "kappa report a "), "%s", p->out);
-    cr_expect(strstr(p->err, "a: cpu, 1 thread, ") && strstr(p->err, "2 members\n") && strstr(p->err, "replay: "), "%s", p->err);
+    cr_expect(strstr(p->err, "a: cpu, 1 thread, ") && strstr(p->err, "2 members\n") &&
+                  strstr(p->err, "replay: "),
+              "%s", p->err);
     cr_expect(strstr(p->err, "done: agent step 240, 50 updates"), "%s", p->err);
-    cr_expect(!strchr(p->err, '\r') && !strchr(p->err, 033), "no cursor movement where no terminal is: %s", p->err);
+    cr_expect(!strchr(p->err, '\r') && !strchr(p->err, 033),
+              "no cursor movement where no terminal is: %s", p->err);
     static const char *const file[] = { "a/config.yaml", "a/run.json", "a/metrics.csv", "a/log.txt",
                                         "a/checkpoint/0000000240/state.safetensors" };
-    for (size_t i = 0; i < sizeof file / sizeof *file; i++) cr_expect(kp_file_exists(file[i]), "%s", file[i]);
-    cr_expect(!kp_file_exists("a/checkpoint/replay"), "the replay of a run that is done is of no use");
+    for (size_t i = 0; i < sizeof file / sizeof *file; i++)
+        cr_expect(kp_file_exists(file[i]), "%s", file[i]);
+    cr_expect(!kp_file_exists("a/checkpoint/replay"),
+              "the replay of a run that is done is of no use");
     char *json = text_of("a/run.json");
     cr_expect(strstr(json, "\"done\"") && strstr(json, "0.12.1"), "%s", json);
     free(json);
     p = PROGRAM("resume", "a");
     cr_expect(p->code == 0 && strstr(p->out, "a: done already"), "%s%s", p->out, p->err);
-    expect_says("again", PROGRAM("train", SMALL, "run.dir=a"), 2, "a: holds a run already; `kappa resume a`");
+    expect_says("again", PROGRAM("train", SMALL, "run.dir=a"), 2,
+                "a: holds a run already; `kappa resume a`");
     p = PROGRAM("report", "a");
-    cr_expect(p->code == 0 && strstr(p->out, "breakout") && strstr(p->out, " 2 "), "%s%s", p->out, p->err);
+    cr_expect(p->code == 0 && strstr(p->out, "breakout") && strstr(p->out, " 2 "), "%s%s", p->out,
+              p->err);
     /* config.yaml alone makes the same run again */
     cr_expect_eq(PROGRAM("train", "a/config.yaml", "run.dir=b")->code, 0);
     expect_same_text("a/metrics.csv", "b/metrics.csv");
 }
 
-/* ---- signals -------------------------------------------------------------------------------------- */
+/* ---- signals --------------------------------------------------------------------------------- */
 
 Test(train, signals_save_and_resume_goes_on) {
     static const int signals[] = { SIGTERM, SIGUSR1, SIGINT };
@@ -143,7 +152,7 @@ Test(train, a_second_process_is_refused) {
     cr_expect_eq(program_end(r)->code, 85);
 }
 
-/* ---- law 7: arguments, ROMs, workers ---------------------------------------------------------------- */
+/* ---- law 7: arguments, ROMs, workers --------------------------------------------------------- */
 
 Test(train, bad_input_has_its_message_and_exit_code) {
     static const struct {
@@ -151,54 +160,72 @@ Test(train, bad_input_has_its_message_and_exit_code) {
         int code;
         const char *message;
     } bad[] = {
-        { "optim.clip.kapa=2", 2, "command line: optim.clip.kapa is not a key; did you mean optim.clip.kappa?" },
+        { "optim.clip.kapa=2", 2,
+          "command line: optim.clip.kapa is not a key; did you mean optim.clip.kappa?" },
         { "optim.lr=fast", 2, "command line: optim.lr: seen 'fast', expected a number above 0" },
-        { "dqn.batch=1.5", 2, "command line: dqn.batch: seen '1.5', expected a whole number from 1" },
+        { "dqn.batch=1.5", 2,
+          "command line: dqn.batch: seen '1.5', expected a whole number from 1" },
         { "dqn.gamma=2", 2, "command line: dqn.gamma: seen '2', expected a number from 0 to 1" },
-        { "optim.clip.kappa=0", 2, "command line: optim.clip.kappa: seen '0', expected none (no clipping), a number above 0" },
+        { "optim.clip.kappa=0", 2,
+          "command line: optim.clip.kappa: seen '0', expected none (no clipping), a number above 0" },
         { "optim.clip.kappa=-1", 2, "command line: optim.clip.kappa: seen '-1'" },
         { "optim.clip.kappa=nan", 2, "command line: optim.clip.kappa: seen 'nan'" },
         { "train.replay_ratio=0", 2, "command line: train.replay_ratio: seen '0'" },
         { "buffer.min_transitions=300", 2, "buffer.min_transitions" },
-        { "env.game=breakuot", 2, "env.game: breakuot is not a game; did you mean breakout? kappa list games has all" },
+        { "env.game=breakuot", 2,
+          "env.game: breakuot is not a game; did you mean breakout? kappa list games has all" },
         { "env.game=chess", 2, "env.game: chess is not a game" },
         { "env.rom_dir=.", 3, "./breakout.bin: ROM missing; ale-py==0.12.1 brings it" },
-        { "env.python=./bare", 4, "env: the Atari worker did not start (" KP_TEST_PYTHON ": No module named 'ale_py'); pip "
+        { "env.python=./bare", 4,
+          "env: the Atari worker did not start (" KP_TEST_PYTHON ": No module named 'ale_py'); pip "
           "install ale-py==0.12.1" },
-        { "env.python=/nowhere/python", 4, "env: the Atari worker did not start (/nowhere/python: No such file or directory)" },
-        { "env.python=/bin/false", 4, "env: the Atari worker did not start (/bin/false: ended at once, exit code 1)" },
-        { "buffer.transitions=1000000000", 2, "GiB are available; lower buffer.transitions or population.size" },
+        { "env.python=/nowhere/python", 4,
+          "env: the Atari worker did not start (/nowhere/python: No such file or directory)" },
+        { "env.python=/bin/false", 4,
+          "env: the Atari worker did not start (/bin/false: ended at once, exit code 1)" },
+        { "buffer.transitions=1000000000", 2,
+          "GiB are available; lower buffer.transitions or population.size" },
         { "device=cuda:99", 4, "device cuda" },
         { "device=tpu", 2, "device: seen 'tpu', expected auto, cpu, cuda or cuda:N" },
         { "run.dir=/proc/kappa", 6, "/proc/kappa: cannot make the folder" },
         { "--fast", 2, "--fast is not an option of `kappa train`; see kappa train --help" },
         { "fast", 2, "command line: fast" },
     };
-    static const char script[] = "#!/bin/sh\nexec " KP_TEST_PYTHON " -S \"$@\"\n"; /* -S: without its packages */
+    static const char script[] = "#!/bin/sh\nexec " KP_TEST_PYTHON
+                                 " -S \"$@\"\n"; /* -S: without its packages */
     cr_assert_eq(kp_file_write("bare", script, sizeof script - 1, NULL), KP_OK);
     cr_assert(!chmod("bare", 0755));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        expect_says(bad[i].arg, PROGRAM("train", SMALL, "run.dir=a", bad[i].arg), bad[i].code, bad[i].message);
+        expect_says(bad[i].arg, PROGRAM("train", SMALL, "run.dir=a", bad[i].arg), bad[i].code,
+                    bad[i].message);
         cr_expect(!kp_file_exists("a/run.json"), "%s: nothing ran", bad[i].arg);
     }
-    cr_expect_eq(PROGRAM("train", SMALL, "run.dir=a")->code, 0, "put right, it runs in the same folder");
+    cr_expect_eq(PROGRAM("train", SMALL, "run.dir=a")->code, 0,
+                 "put right, it runs in the same folder");
     expect_says("no arguments", PROGRAM("train"), 2, "name a preset or a file");
     expect_says("no preset", PROGRAM("train", "dqn-dopamin"), 2, "dqn-dopamin is neither a preset");
-    expect_says("nothing to resume", PROGRAM("resume", "nowhere"), 2, "nowhere: there is no run to resume");
+    expect_says("nothing to resume", PROGRAM("resume", "nowhere"), 2,
+                "nowhere: there is no run to resume");
 }
 
 Test(train, an_altered_rom_is_refused) {
     rom_copy("breakout", "breakout.bin", 1);
-    expect_says("altered", PROGRAM("train", SMALL, "run.dir=a", "env.rom_dir=."), 3, "/breakout.bin: altered ROM, MD5 ");
+    expect_says("altered", PROGRAM("train", SMALL, "run.dir=a", "env.rom_dir=."), 3,
+                "/breakout.bin: altered ROM, MD5 ");
 }
 
 Test(train, weights_that_are_not_finite) {
-    const program_said *p = PROGRAM("train", SMALL, "run.dir=a", "optim.lr=1000", "optim.eps=1e-8", "train.agent_steps=100000");
-    expect_says("lr 1000", p, 5, "1 of 1 members stopped with weights that are not finite, the first (seed 5) after update ");
-    cr_expect(strstr(p->err, "member 0 (seed 5): ") && strstr(p->err, " is not finite after update "), "%s", p->err);
+    const program_said *p = PROGRAM("train", SMALL, "run.dir=a", "optim.lr=1000", "optim.eps=1e-8",
+                                    "train.agent_steps=100000");
+    expect_says(
+        "lr 1000", p, 5,
+        "1 of 1 members stopped with weights that are not finite, the first (seed 5) after update ");
+    cr_expect(strstr(p->err, "member 0 (seed 5): ") &&
+                  strstr(p->err, " is not finite after update "),
+              "%s", p->err);
 }
 
-/* ---- law 7: storage --------------------------------------------------------------------------------- */
+/* ---- law 7: storage -------------------------------------------------------------------------- */
 
 static void cut_short(const char *path) {
     uint8_t *bytes = NULL;
@@ -212,7 +239,8 @@ Test(train, a_damaged_checkpoint_is_passed_over) {
     char path[KP_PATH];
     int n = 0;
     cr_assert_eq(PROGRAM("train", SMALL, "run.dir=whole")->code, 0);
-    program_running r = PROGRAM_START("train", SMALL, "run.dir=a", "checkpoint.interval_seconds=0.01", "checkpoint.keep=3");
+    program_running r = PROGRAM_START("train", SMALL, "run.dir=a",
+                                      "checkpoint.interval_seconds=0.01", "checkpoint.keep=3");
     free(wait_for_checkpoints("a/checkpoint", 3, &n));
     kill(r.pid, SIGKILL);
     cr_expect_eq(program_end(r)->code, 128 + SIGKILL);
@@ -254,9 +282,11 @@ Test(train, a_full_disk_ends_the_run_and_loses_nothing) {
     if (!scratch_disk("disk", 12 * 1024)) cr_skip_test("this user may not mount a disk");
     cr_assert_eq(PROGRAM("train", SMALL, "run.dir=whole")->code, 0);
     /* another file takes the room that the next checkpoint needs */
-    program_running r = PROGRAM_START("train", SMALL, "run.dir=disk/a", "checkpoint.interval_seconds=0.01");
+    program_running r = PROGRAM_START("train", SMALL, "run.dir=disk/a",
+                                      "checkpoint.interval_seconds=0.01");
     free(wait_for_checkpoints("disk/a/checkpoint", 2, &n));
-    if (system("head -c 12M /dev/zero >disk/other 2>/dev/null")) { /* it is cut short where the disk ends */
+    if (system("head -c 12M /dev/zero >disk/other 2>/dev/null")) { /* it is cut short where the disk
+                                                                      ends */
     }
     expect_says("full disk", program_end(r), 6, "No space left on device");
     cr_assert(!unlink("disk/other"));

@@ -225,9 +225,9 @@ Test(config, written_configurations_read_back_to_the_bit) {
     memset(&back, 0xA5, sizeof back);
     cr_assert(!kp_config_from_text(&back, NULL, explained, "config.yaml", &err), "%s", err.text);
     cr_expect(!memcmp(&c, &back, sizeof c));
-    cr_expect(
-        strstr(explained, "# Step size.\n  # a number above 0, at most 1000; default 6.25e-05\n"),
-        "%s", explained);
+    cr_expect(strstr(explained,
+                     "# Step size.\n  # a number above 0, at most 1000; default 6.25e-05\n"),
+              "%s", explained);
     free(text);
     free(explained);
 }

@@ -1,4 +1,5 @@
-/* env.c: games, their ROMs, and environments that do not depend on who plays them (laws 1, 2, 7). */
+/* env.c: games, their ROMs, and environments that do not depend on who plays them (laws 1, 2, 7).
+ */
 #include "env/env.h"
 
 #include <criterion/criterion.h>
@@ -16,11 +17,20 @@
 enum { N = 3, STEPS = 400 };
 
 static kp_env_options options(int n_workers) {
-    return (kp_env_options){ .game = "breakout", .python = KP_TEST_PYTHON, .n_envs = N, .n_workers = n_workers,
-                             .stream = KP_STREAM_ENV, .timeout_seconds = 30,
-                             .rules = { .preprocess = KP_PREPROCESS_CLEANRL, .frame_skip = 4, .noop_max = 30,
-                                        .fire_on_reset = 1, .life_loss_ends = 1, .sticky = .25,
-                                        .max_agent_steps = 90 } }; /* several starts before a move */
+    return (
+        kp_env_options){ .game = "breakout",
+                         .python = KP_TEST_PYTHON,
+                         .n_envs = N,
+                         .n_workers = n_workers,
+                         .stream = KP_STREAM_ENV,
+                         .timeout_seconds = 30,
+                         .rules = { .preprocess = KP_PREPROCESS_CLEANRL,
+                                    .frame_skip = 4,
+                                    .noop_max = 30,
+                                    .fire_on_reset = 1,
+                                    .life_loss_ends = 1,
+                                    .sticky = .25,
+                                    .max_agent_steps = 90 } }; /* several starts before a move */
 }
 
 static uint64_t mix(uint64_t h, const void *bytes, size_t n) { /* FNV-1a */
@@ -28,7 +38,8 @@ static uint64_t mix(uint64_t h, const void *bytes, size_t n) { /* FNV-1a */
     return h;
 }
 
-/* Everything that STEPS steps show. At step kill_at a worker dies; at step move_at all moves to a new env. */
+/* Everything that STEPS steps show. At step kill_at a worker dies; at step move_at all moves to a
+ * new env. */
 static uint64_t play(int n_workers, int kill_at, int move_at, int *ends) {
     kp_env_options o = options(n_workers);
     kp_err err = { 0 };
@@ -58,7 +69,8 @@ static uint64_t play(int n_workers, int kill_at, int move_at, int *ends) {
             env = next;
         }
         for (int i = 0; i < N; i++)
-            action[i] = (int)(kp_philox(1, KP_STREAM_TEST, (uint64_t)(t * N + i)).x[0] % (uint32_t)kp_env_n_actions(env));
+            action[i] = (int)(kp_philox(1, KP_STREAM_TEST, (uint64_t)(t * N + i)).x[0] %
+                              (uint32_t)kp_env_n_actions(env));
         if (t % 7 == 3) action[t % N] = -1;
         cr_assert_eq(kp_env_step(env, action, r, &err), KP_OK, "step %d: %s", t, err.text);
         for (int i = 0; i < N; i++) {
@@ -75,7 +87,10 @@ static uint64_t play(int n_workers, int kill_at, int move_at, int *ends) {
 }
 
 Test(env, neither_workers_nor_deaths_nor_moves_change_a_bit, .timeout = 250) {
-    static const struct { const char *name; int workers, kill_at, move_at; } cases[] = {
+    static const struct {
+        const char *name;
+        int workers, kill_at, move_at;
+    } cases[] = {
         { "three workers", 3, -1, -1 },
         { "killed at the start", 1, 0, -1 },
         { "killed in mid-episode", 3, 250, -1 },
@@ -92,7 +107,9 @@ Test(env, neither_workers_nor_deaths_nor_moves_change_a_bit, .timeout = 250) {
 }
 
 Test(env, md5_of_known_texts) {
-    static const struct { const char *text, *want; } cases[] = {
+    static const struct {
+        const char *text, *want;
+    } cases[] = {
         { "", "d41d8cd98f00b204e9800998ecf8427e" },
         { "message digest", "f96b697d7cb7938d525a2f31aaf161d0" },
         { "12345678901234567890123456789012345678901234567890123456789012345678901234567890",
@@ -110,7 +127,8 @@ Test(env, every_rom_of_the_wheel_is_in_the_table) {
     kp_err err = { 0 };
     cr_assert_eq(kp_game_rom_dir(KP_TEST_PYTHON, dir, sizeof dir, &err), KP_OK, "%s", err.text);
     for (int i = 0; i < kp_games_n(); i++)
-        cr_expect_eq(kp_game_rom_check(kp_games_at(i)->name, dir, path, sizeof path, &err), KP_OK, "%s", err.text);
+        cr_expect_eq(kp_game_rom_check(kp_games_at(i)->name, dir, path, sizeof path, &err), KP_OK,
+                     "%s", err.text);
 }
 
 Test(env, bad_input_is_named, .timeout = 100) {
@@ -119,7 +137,11 @@ Test(env, bad_input_is_named, .timeout = 100) {
     snprintf(rom, sizeof rom, "%s/pong.bin", folder);
     FILE *f = fopen(rom, "w");
     cr_assert(f && fputs("not a ROM", f) >= 0 && !fclose(f));
-    const struct { const char *game, *python, *dir; kp_status want; const char *says; } cases[] = {
+    const struct {
+        const char *game, *python, *dir;
+        kp_status want;
+        const char *says;
+    } cases[] = {
         { "pog", KP_TEST_PYTHON, NULL, KP_BAD_CONFIG, "did you mean pong" },
         { "qbert", KP_TEST_PYTHON, folder, KP_BAD_DATA, "qbert.bin: ROM missing" },
         { "pong", KP_TEST_PYTHON, folder, KP_BAD_DATA, "pong.bin: altered ROM" },

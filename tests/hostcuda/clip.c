@@ -14,7 +14,8 @@ Test(hostcuda_clip, equals_the_cpu_in_every_order) {
     for (unsigned order = 0; order < N_ORDERS; order++) {
         hostcuda_order(order);
         for (int i = 0; i < N_CLIP_CASES; i++)
-            cr_expect(!clip_case_differs(&clip_cases[i], says, sizeof says), "order %u: %s", order, says);
+            cr_expect(!clip_case_differs(&clip_cases[i], says, sizeof says), "order %u: %s", order,
+                      says);
     }
 }
 

@@ -1,5 +1,5 @@
-/* clip_case.c: inputs hold what the clip has to get right: weights inside, outside and on the bound,
- * NaN, infinities, tensors without a bound, and padding. */
+/* clip_case.c: inputs hold what the clip has to get right: weights inside, outside and on the
+ * bound, NaN, infinities, tensors without a bound, and padding. */
 #include "clip_case.h"
 
 #include <stdio.h>
@@ -85,7 +85,8 @@ static void open_state(state *s, const clip_case *c) {
         if (is_padding(s, c->n_chunks, i)) continue;
         f[i % 2 ? 0 : 4][i] = specials[i / 97 % (int64_t)KP_COUNT(specials)];
     }
-    kp_clip_tally *tally = open_buffer(&s->buffer[5], "tally", sizeof *tally * (size_t)(c->P * c->n_chunks));
+    kp_clip_tally *tally = open_buffer(&s->buffer[5], "tally",
+                                       sizeof *tally * (size_t)(c->P * c->n_chunks));
     const float *scale = c->with_scale ? s->grad_scale : NULL;
 #define COMMON                                                                                     \
     .P = c->P, .n_chunks = c->n_chunks, .n_tensors = N_TENSORS, .theta = f[0], .grad = f[4],       \
@@ -93,18 +94,19 @@ static void open_state(state *s, const clip_case *c) {
     for (int p = 0; p < c->P; p++) {
         float rate = 0.1f * (float)(p + 1);
         if (c->op == KP_OP_adam_clip)
-            s->hyper.adam[p] = (kp_adam_hyper){ 0.9f, 0.1f, 0.99f, 0.01f, 1e-8f, rate, 1.5f, 1 - 0.1f * (float)p };
+            s->hyper.adam[p] = (kp_adam_hyper){ 0.9f,  0.1f, 0.99f, 0.01f,
+                                                1e-8f, rate, 1.5f,  1 - 0.1f * (float)p };
         else if (c->op == KP_OP_sgd_clip)
             s->hyper.sgd[p] = (kp_sgd_hyper){ rate, 0.9f, 0.01f * (float)p };
-        else
-            s->hyper.rmsprop[p] = (kp_rmsprop_hyper){ 0.9f, 0.1f, 1e-8f, rate, 0.01f * (float)p };
+        else s->hyper.rmsprop[p] = (kp_rmsprop_hyper){ 0.9f, 0.1f, 1e-8f, rate, 0.01f * (float)p };
     }
     if (c->op == KP_OP_adam_clip)
         s->args.adam = (kp_adam_clip_args){ COMMON, .m = f[1], .v = f[2], .hyper = s->hyper.adam };
     else if (c->op == KP_OP_sgd_clip)
         s->args.sgd = (kp_sgd_clip_args){ COMMON, .u = f[1], .hyper = s->hyper.sgd };
     else
-        s->args.rmsprop = (kp_rmsprop_clip_args){ COMMON, .v = f[2], .mean = c->centered ? f[1] : NULL,
+        s->args.rmsprop = (kp_rmsprop_clip_args){ COMMON, .v = f[2],
+                                                  .mean = c->centered ? f[1] : NULL,
                                                   .hyper = s->hyper.rmsprop };
 #undef COMMON
 }
@@ -121,19 +123,23 @@ static void run_cpu(const clip_case *c, const void *args) {
 
 static int is_nan(uint32_t bits) { return (bits & 0x7FFFFFFFu) > 0x7F800000u; }
 
-static int compare(const clip_case *c, const state *got, const state *want, char *says, size_t size) {
+static int compare(const clip_case *c, const state *got, const state *want, char *says,
+                   size_t size) {
     for (int b = 0; b < N_BUFFERS; b++) {
         const buffer *g = &got->buffer[b], *w = &want->buffer[b];
         for (size_t k = 0; k < GUARD; k++)
-            if ((unsigned char)g->raw[k] != POISON || (unsigned char)g->raw[GUARD + g->bytes + k] != POISON) {
+            if ((unsigned char)g->raw[k] != POISON ||
+                (unsigned char)g->raw[GUARD + g->bytes + k] != POISON) {
                 snprintf(says, size, "%s: %s: written outside the buffer", c->name, g->name);
                 return 1;
             }
-        const uint32_t *x = (uint32_t *)(void *)(g->raw + GUARD), *y = (uint32_t *)(void *)(w->raw + GUARD);
+        const uint32_t *x = (uint32_t *)(void *)(g->raw + GUARD),
+                       *y = (uint32_t *)(void *)(w->raw + GUARD);
         for (size_t i = 0; i < g->bytes / 4; i++) {
             int same = x[i] == y[i] || (b < 5 && is_nan(x[i]) && is_nan(y[i]));
             if (same && (b == 5 || !x[i] || !is_padding(got, c->n_chunks, (int64_t)i))) continue;
-            snprintf(says, size, "%s: %s: word %zu is %08x, %08x on the CPU", c->name, g->name, i, x[i], y[i]);
+            snprintf(says, size, "%s: %s: word %zu is %08x, %08x on the CPU", c->name, g->name, i,
+                     x[i], y[i]);
             return 1;
         }
     }

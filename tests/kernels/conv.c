@@ -34,7 +34,7 @@ static int64_t n_weights(kp_conv_shape s) {
     return (int64_t)s.kernel * s.kernel * s.in.c * s.out.c;
 }
 
-/* ---- gradients ------------------------------------------------------------------------------ */
+/* ---- gradients ------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -116,7 +116,7 @@ Test(conv, gradients_equal_differences) {
     }
 }
 
-/* ---- full size ------------------------------------------------------------------------------ */
+/* ---- full size ------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -169,8 +169,7 @@ Test(conv, equals_reference_at_full_size) {
     }
 }
 
-/* ---- single values ----------------------------------------------------------------------------
- */
+/* ---- single values --------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;

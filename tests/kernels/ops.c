@@ -12,8 +12,7 @@ enum { GUARD = 128, POISON = 0xA5, P = 3 };
 
 static const kp_op_row *const tables[] = { kp_element_rows, kp_layer_rows };
 
-/* ---- cases ------------------------------------------------------------------------------------
- */
+/* ---- cases ----------------------------------------------------------------------------------- */
 
 static void *add_buffer(kp_case *c, char type, kp_use use, int members, int64_t n, double lo,
                         double hi) {
@@ -58,8 +57,7 @@ static void drop(kp_case *c) {
     for (int i = 0; i < c->n_buffers; i++) free(c->buffer[i].raw);
 }
 
-/* ---- running ----------------------------------------------------------------------------------
- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 typedef enum { FORWARD, BACKWARD, SHUFFLED } order;
 
@@ -88,8 +86,7 @@ static void run(const kp_op *op, kp_case *c, order order, unsigned active) {
     free(scratch);
 }
 
-/* ---- comparing --------------------------------------------------------------------------------
- */
+/* ---- comparing ------------------------------------------------------------------------------- */
 
 static void expect_guards(const char *what, const kp_case *c) {
     for (int i = 0; i < c->n_buffers; i++) {
@@ -138,8 +135,7 @@ static void expect_near(const char *what, const kp_case *got, const kp_case *wan
     }
 }
 
-/* ---- modes ------------------------------------------------------------------------------------
- */
+/* ---- modes ----------------------------------------------------------------------------------- */
 
 static void equals_reference(const kp_op_row *row) {
     kp_case got = make(row, P, 0), want = make(row, P, 0);

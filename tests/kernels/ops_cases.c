@@ -1,4 +1,5 @@
-/* ops_cases.c: hand-computed cases of the losses, the sums of TD, the gradient norm and the stacks. */
+/* ops_cases.c: hand-computed cases of the losses, the sums of TD, the gradient norm and the stacks.
+ */
 #include <criterion/criterion.h>
 
 #include "backend/cpu/cpu_features.h"
@@ -174,13 +175,9 @@ Test(softmax_xent, exponential_is_right_to_two_units_in_the_last_place) {
 Test(squared_error, by_hand) {
     const float y[4] = { 1, 2, 3, -4 }, target[4] = { 1, 0, 4, 0 };
     float dy[4], loss;
-    run(KP_OP_squared_error, &(kp_squared_error_args){ .P = 1,
-                                                       .B = 2,
-                                                       .n_outputs = 2,
-                                                       .y = y,
-                                                       .target = target,
-                                                       .dy = dy,
-                                                       .loss = &loss });
+    run(KP_OP_squared_error,
+        &(kp_squared_error_args){
+            .P = 1, .B = 2, .n_outputs = 2, .y = y, .target = target, .dy = dy, .loss = &loss });
     cr_expect_eq(loss, (4 + 1 + 16) / 4.0f, "%g", (double)loss);
     cr_expect(dy[0] == 0 && dy[1] == 1 && dy[2] == -0.5f && dy[3] == -2, "%g %g %g %g",
               (double)dy[0], (double)dy[1], (double)dy[2], (double)dy[3]);
@@ -200,13 +197,14 @@ Test(td_stats, by_hand) {
     for (size_t i = 0; i < KP_COUNT(stats_cases); i++) {
         const float loss = 0.5f;
         kp_td_sums sums = { 1, 2, 3 };
-        run(KP_OP_td_stats, &(kp_td_stats_args){ .P = 1, .B = 2, .A = 2, .q = stats_cases[i].q,
-                                                 .loss = &loss, .sums = &sums });
+        run(KP_OP_td_stats,
+            &(kp_td_stats_args){
+                .P = 1, .B = 2, .A = 2, .q = stats_cases[i].q, .loss = &loss, .sums = &sums });
         double q_max = sums.q_max - 2;
         cr_expect(isnan(stats_cases[i].q_max) ? isnan(q_max) : q_max == stats_cases[i].q_max,
                   "%s: %g", stats_cases[i].name, q_max);
-        cr_expect(sums.loss == 1.5 && sums.n == 4, "%s: loss %g in %lld updates", stats_cases[i].name,
-                  sums.loss, (long long)sums.n);
+        cr_expect(sums.loss == 1.5 && sums.n == 4, "%s: loss %g in %lld updates",
+                  stats_cases[i].name, sums.loss, (long long)sums.n);
     }
 }
 

@@ -14,8 +14,7 @@
 #include "td_loss/td_loss.h"
 #include "td_stats/td_stats.h"
 
-/* ---- update rules: 35 chunks are three slices; 3 tensors, each ending in padding ----------------
- */
+/* ---- update rules: 35 chunks are three slices; 3 tensors, each ending in padding ------------- */
 
 enum { CHUNKS = 35, N = CHUNKS * KP_CHUNK, TENSORS = 3, PADDING = 100 };
 
@@ -183,8 +182,7 @@ static void reference_rmsprop(const void *args) {
     });
 }
 
-/* ---- sums over chunks -------------------------------------------------------------------------
- */
+/* ---- sums over chunks ------------------------------------------------------------------------ */
 
 static void make_norm_chunks(kp_case *c) {
     *(kp_grad_norm_chunks_args *)c->args = (kp_grad_norm_chunks_args){
@@ -249,8 +247,7 @@ static void reference_tally_sum(const void *args) {
         }
 }
 
-/* ---- copy and stacks --------------------------------------------------------------------------
- */
+/* ---- copy and stacks ------------------------------------------------------------------------- */
 
 static void make_copy(kp_case *c) {
     enum { FLOATS = 65536 * 2 + 321 };
@@ -307,8 +304,7 @@ static void reference_stack(const void *args) {
                 }
 }
 
-/* ---- TD loss ----------------------------------------------------------------------------------
- */
+/* ---- TD loss --------------------------------------------------------------------------------- */
 
 static void make_td(kp_case *c, kp_td_kind kind, int is_double, int weighted) {
     enum { B = 32, A = 6 };
@@ -388,8 +384,7 @@ static void reference_td_stats(const void *args) {
     }
 }
 
-/* ---- supervised losses ------------------------------------------------------------------------
- */
+/* ---- supervised losses ----------------------------------------------------------------------- */
 
 static void make_xent(kp_case *c, int B, int n, double spread) {
     *(kp_softmax_xent_args *)c->args = (kp_softmax_xent_args){

@@ -1,17 +1,17 @@
-/* allocations.c: law 6: a DQN learner allocates nothing after warm-up: acting, updates, target copies,
- * evaluations, rows of metrics. (tests/learn/CMakeLists.txt has the linker count.) */
+/* allocations.c: law 6: a DQN learner allocates nothing after warm-up: acting, updates, target
+ * copies, evaluations, rows of metrics. (tests/learn/CMakeLists.txt has the linker count.) */
 #include "runs.h"
 
 #include "learn/learner.h"
 
 static int64_t n_allocations;
 
-#define COUNT(function, parameters, ...)                                                                               \
-    void *__real_##function parameters;                                                                                \
-    void *__wrap_##function parameters;                                                                                \
-    void *__wrap_##function parameters {                                                                               \
-        __atomic_fetch_add(&n_allocations, 1, __ATOMIC_RELAXED);                                                       \
-        return __real_##function(__VA_ARGS__);                                                                         \
+#define COUNT(function, parameters, ...)                                                           \
+    void *__real_##function parameters;                                                            \
+    void *__wrap_##function parameters;                                                            \
+    void *__wrap_##function parameters {                                                           \
+        __atomic_fetch_add(&n_allocations, 1, __ATOMIC_RELAXED);                                   \
+        return __real_##function(__VA_ARGS__);                                                     \
     }
 COUNT(malloc, (size_t bytes), bytes)
 COUNT(calloc, (size_t n, size_t bytes), n, bytes)
@@ -41,17 +41,21 @@ Test(allocations, none_after_warm_up, .timeout = 120) {
     kp_config common = runs_config(2, args), member[3];
     for (int p = 0; p < 3; p++) member[p] = runs_member(&common, p);
     cr_assert_eq(kp_backend_open(&backend, "cpu", 2, &err), KP_OK, "%s", err.text);
-    kp_learner_options o = { .backend = backend, .member = member, .P = 3, .checkpoint_dir = folder };
+    kp_learner_options o = {
+        .backend = backend, .member = member, .P = 3, .checkpoint_dir = folder
+    };
     cr_assert_eq(kp_learner_dqn.open(&learner, &o, &err), KP_OK, "%s", err.text);
     cr_assert_eq(kp_learner_dqn.start(learner, &err), KP_OK, "%s", err.text);
 
-    step_until(learner, 160); /* the first updates, target copy, evaluation (150) and rows are behind it */
+    step_until(learner,
+               160); /* the first updates, target copy, evaluation (150) and rows are behind it */
     int64_t before = n_allocations, updates = kp_learner_dqn.progress(learner)->updates;
     cr_assert(before > 0, "allocations are counted");
     int rows = step_until(learner, 399);
     int64_t after = n_allocations;
     cr_expect_eq(after, before, "%ld allocations", (long)(after - before));
-    cr_expect(rows == 4 && kp_learner_dqn.progress(learner)->updates - updates >= 50, "that was training: %d", rows);
+    cr_expect(rows == 4 && kp_learner_dqn.progress(learner)->updates - updates >= 50,
+              "that was training: %d", rows);
 
     kp_learner_dqn.close(learner);
     kp_backend_close(backend);

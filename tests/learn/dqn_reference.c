@@ -30,8 +30,7 @@ static const char *const populations[][MAX_P] = {
     { "grad-norm" },
 };
 
-/* ---- the files --------------------------------------------------------------------------------
- */
+/* ---- the files ------------------------------------------------------------------------------- */
 
 static json_t *get(const json_t *from, const char *key) {
     json_t *value = json_object_get(from, key);
@@ -82,8 +81,7 @@ static kp_optim_member member_of(const json_t *c) {
     };
 }
 
-/* ---- a population of cases --------------------------------------------------------------------
- */
+/* ---- a population of cases ------------------------------------------------------------------- */
 
 typedef struct {
     int P, B, n_tensors;
@@ -183,8 +181,7 @@ static void close_world(world *w) {
     for (int p = 0; p < w->P; p++) json_decref(w->doc[p]);
 }
 
-/* ---- law 3 ------------------------------------------------------------------------------------
- */
+/* ---- law 3 ----------------------------------------------------------------------------------- */
 
 /* The l2 norm of what separates tensor i from the file's, as each of its numbers tells it: the 16
  * values by sampling, the product with U[-1, 1) by its variance of n / 3, the norm and the sum from
@@ -205,9 +202,9 @@ static double distance(const kp_tensor *t, int i, const float *member, uint64_t 
     }
     free(x);
     if (!isfinite(squares)) return NAN;
-    return fmax(
-        fmax(sqrt(sample / N_VALUES * n), fabs(dot - number(want, "dot")) * sqrt(3)),
-        fmax(fabs(sqrt(squares) - number(want, "l2")), fabs(sum - number(want, "sum")) / sqrt(n)));
+    return fmax(fmax(sqrt(sample / N_VALUES * n), fabs(dot - number(want, "dot")) * sqrt(3)),
+                fmax(fabs(sqrt(squares) - number(want, "l2")),
+                     fabs(sum - number(want, "sum")) / sqrt(n)));
 }
 
 /* What the law asks for; where PyTorch's own float32 is further off, that. 4: distance() has been
@@ -282,8 +279,7 @@ static void expect_norms(const world *w) {
     }
 }
 
-/* ---- law 5 ------------------------------------------------------------------------------------
- */
+/* ---- law 5 ----------------------------------------------------------------------------------- */
 
 static void expect_padding(const world *w, const char *what, const float *members, int update) {
     for (int p = 0; p < w->P; p++)
@@ -319,8 +315,7 @@ static void expect_lawful(const world *w, int update) {
         }
 }
 
-/* ---- the tests --------------------------------------------------------------------------------
- */
+/* ---- the tests ------------------------------------------------------------------------------- */
 
 Test(dqn_reference, agrees_with_pytorch) {
     for (size_t i = 0; i < KP_COUNT(populations); i++) {

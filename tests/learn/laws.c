@@ -1,5 +1,5 @@
-/* laws.c: whole runs on a real game. Law 1: a member equals the run alone. Law 2: stopped, killed or
- * robbed of a worker equals never stopped. Law 5: a member that goes non-finite stops alone. */
+/* laws.c: whole runs on a real game. Law 1: a member equals the run alone. Law 2: stopped, killed
+ * or robbed of a worker equals never stopped. Law 5: a member that goes non-finite stops alone. */
 #include "runs.h"
 
 #include <math.h>
@@ -16,10 +16,17 @@ static void teardown(void) { kp_folder_remove(home, NULL); }
 
 TestSuite(laws, .init = setup, .fini = teardown);
 
-static void path_of(char path[KP_PATH], const char *name) { cr_assert_eq(kp_path_join(path, home, name, NULL), KP_OK); }
+static void path_of(char path[KP_PATH], const char *name) {
+    cr_assert_eq(kp_path_join(path, home, name, NULL), KP_OK);
+}
 
-static kp_status train(const char *dir, const kp_config *member, int P, const kp_listener *listener, kp_err *err) {
-    return kp_train(&(kp_train_options){ .dir = dir, .member = member, .P = P, .listener = listener }, err);
+static kp_status train(const char *dir, const kp_config *member, int P, const kp_listener *listener,
+                       kp_err *err) {
+    return kp_train(&(kp_train_options){ .dir = dir,
+                                         .member = member,
+                                         .P = P,
+                                         .listener = listener },
+                    err);
 }
 
 static void train_whole(char dir[KP_PATH], const char *name, const kp_config *member, int P) {
@@ -40,7 +47,7 @@ static void expect_same_run(const char *a, const char *b, int P) {
     for (int p = 0; p < P; p++) runs_expect_same_state(a, P, p, b, P, p);
 }
 
-/* ---- law 1 -------------------------------------------------------------------------------------- */
+/* ---- law 1 ----------------------------------------------------------------------------------- */
 
 Test(laws, member_equals_itself_alone, .timeout = 600) {
     enum { ALL = 8 };
@@ -59,8 +66,8 @@ Test(laws, member_equals_itself_alone, .timeout = 600) {
             member[p] = runs_member(&common, with[w].first + p);
             member[p].threads = with[w].threads, member[p].env.workers = with[w].workers;
         }
-        snprintf(name, sizeof name, "%d-from-%d-threads-%d-workers-%d", with[w].P, with[w].first, with[w].threads,
-                 with[w].workers);
+        snprintf(name, sizeof name, "%d-from-%d-threads-%d-workers-%d", with[w].P, with[w].first,
+                 with[w].threads, with[w].workers);
         train_whole(dir, name, member, with[w].P);
         for (int p = 0; p < with[w].P; p++) {
             runs_expect_same_rows(dir, p, alone[with[w].first + p], 0);
@@ -71,7 +78,8 @@ Test(laws, member_equals_itself_alone, .timeout = 600) {
 
 Test(laws, members_are_not_all_alike) { /* or the comparison above would say nothing */
     char a[KP_PATH], b[KP_PATH];
-    kp_config common = runs_config(0, NULL), one = runs_member(&common, 0), other = runs_member(&common, 1);
+    kp_config common = runs_config(0, NULL), one = runs_member(&common, 0),
+              other = runs_member(&common, 1);
     train_whole(a, "a", &one, 1);
     train_whole(b, "b", &other, 1);
     char *x = runs_rows(a, 0), *y = runs_rows(b, 0);
@@ -86,11 +94,11 @@ Test(laws, members_are_not_all_alike) { /* or the comparison above would say not
     free(y);
 }
 
-/* ---- law 2 -------------------------------------------------------------------------------------- */
+/* ---- law 2 ----------------------------------------------------------------------------------- */
 
 typedef struct {
-    int pieces, at;      /* told so often; what happens when it is */
-    const char *phase;   /* count in this phase only; NULL: all */
+    int pieces, at;    /* told so often; what happens when it is */
+    const char *phase; /* count in this phase only; NULL: all */
     void (*what)(void);
 } trip;
 
@@ -110,14 +118,16 @@ static void kill_workers(void) {
 }
 
 /* Stops each `stride` pieces of work; returns how often. */
-static int train_in_parts(char dir[KP_PATH], const char *name, const kp_config *member, int P, int stride) {
+static int train_in_parts(char dir[KP_PATH], const char *name, const kp_config *member, int P,
+                          int stride) {
     kp_err err = { "" };
     int stops = 0;
     path_of(dir, name);
     for (;; stops++) {
         trip t = { .at = stride, .what = stop };
         kp_listener listener = { tell, &t };
-        kp_status st = stops ? resume(dir, &listener, &err) : train(dir, member, P, &listener, &err);
+        kp_status st = stops ? resume(dir, &listener, &err)
+                             : train(dir, member, P, &listener, &err);
         kp_stop_clear();
         if (st == KP_OK) return stops;
         cr_assert_eq(st, KP_INTERRUPTED, "stop %d: %s", stops, err.text);
@@ -128,7 +138,8 @@ static int train_in_parts(char dir[KP_PATH], const char *name, const kp_config *
 Test(laws, stopped_and_resumed_equals_never_stopped, .timeout = 3600) {
     const char *soak = getenv("KAPPA_TEST_STRIDE");
     char whole[KP_PATH], parts[KP_PATH];
-    kp_config common = runs_config(0, NULL), member[2] = { runs_member(&common, 1), runs_member(&common, 2) };
+    kp_config common = runs_config(0, NULL),
+              member[2] = { runs_member(&common, 1), runs_member(&common, 2) };
     train_whole(whole, "whole", member, 2);
     int stops = train_in_parts(parts, "parts", member, 2, soak ? atoi(soak) : 43);
     cr_expect_geq(stops, 7, "%d stops", stops);
@@ -141,8 +152,11 @@ Test(laws, stopped_in_an_evaluation, .timeout = 120) {
     kp_config common = runs_config(0, NULL), member = runs_member(&common, 1);
     train_whole(whole, "whole", &member, 1);
     path_of(parts, "parts");
-    trip t = { .at = 57, .phase = "evaluate", .what = stop }; /* an evaluation is 40 steps: in the second */
-    cr_assert_eq(train(parts, &member, 1, &(kp_listener){ tell, &t }, &err), KP_INTERRUPTED, "%s", err.text);
+    trip t = { .at = 57,
+               .phase = "evaluate",
+               .what = stop }; /* an evaluation is 40 steps: in the second */
+    cr_assert_eq(train(parts, &member, 1, &(kp_listener){ tell, &t }, &err), KP_INTERRUPTED, "%s",
+                 err.text);
     cr_expect(strstr(err.text, "saved at agent step 300"), "%s", err.text);
     kp_stop_clear();
     cr_assert_eq(resume(parts, NULL, &err), KP_OK, "%s", err.text);
@@ -167,7 +181,9 @@ Test(laws, killed_and_resumed_equals_never_stopped, .timeout = 120) {
             _exit(1);
         }
         int status = 0;
-        cr_assert(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%d", status);
+        cr_assert(waitpid(child, &status, 0) == child && WIFSIGNALED(status) &&
+                      WTERMSIG(status) == SIGKILL,
+                  "%d", status);
     }
     cr_assert_eq(resume(parts, NULL, &err), KP_OK, "%s", err.text);
     expect_same_run(whole, parts, 1);
@@ -176,19 +192,21 @@ Test(laws, killed_and_resumed_equals_never_stopped, .timeout = 120) {
 Test(laws, a_worker_killed_in_mid_episode_changes_nothing, .timeout = 120) {
     char whole[KP_PATH], robbed[KP_PATH];
     kp_err err = { "" };
-    kp_config common = runs_config(0, NULL), member[2] = { runs_member(&common, 1), runs_member(&common, 3) };
+    kp_config common = runs_config(0, NULL),
+              member[2] = { runs_member(&common, 1), runs_member(&common, 3) };
     train_whole(whole, "whole", member, 2);
     static const char *const phase[] = { "fill", "train", "evaluate" };
     for (int i = 0; i < 3; i++) {
         path_of(robbed, phase[i]);
         trip t = { .at = 23, .phase = phase[i], .what = kill_workers };
-        cr_assert_eq(train(robbed, member, 2, &(kp_listener){ tell, &t }, &err), KP_OK, "%s", err.text);
+        cr_assert_eq(train(robbed, member, 2, &(kp_listener){ tell, &t }, &err), KP_OK, "%s",
+                     err.text);
         cr_assert_geq(t.pieces, t.at, "workers were killed in the phase %s", phase[i]);
         expect_same_run(whole, robbed, 2);
     }
 }
 
-/* ---- law 5 -------------------------------------------------------------------------------------- */
+/* ---- law 5 ----------------------------------------------------------------------------------- */
 
 Test(laws, a_member_that_goes_non_finite_stops_alone, .timeout = 120) {
     char whole[KP_PATH], parts[KP_PATH], alone[KP_PATH];
@@ -199,11 +217,13 @@ Test(laws, a_member_that_goes_non_finite_stops_alone, .timeout = 120) {
     cr_assert_eq(kp_config_set(&member[1], NULL, "optim.clip.kappa", "none", "test", NULL), KP_OK);
     path_of(whole, "whole");
     cr_expect_eq(train(whole, member, 3, NULL, &err), KP_NON_FINITE, "%s", err.text);
-    cr_expect(strstr(err.text, "1 of 3 members stopped") && strstr(err.text, "the first (seed 1017) after update"), "%s",
-              err.text);
+    cr_expect(strstr(err.text, "1 of 3 members stopped") &&
+                  strstr(err.text, "the first (seed 1017) after update"),
+              "%s", err.text);
     char *log = runs_text(whole, "log.txt");
-    cr_expect(strstr(log, "member 1 (seed 1017): ") && strstr(log, " is not finite after update ") &&
-              strstr(log, "agent step "), "%s", log);
+    cr_expect(strstr(log, "member 1 (seed 1017): ") &&
+                  strstr(log, " is not finite after update ") && strstr(log, "agent step "),
+              "%s", log);
     free(log);
     for (int p = 0; p < 3; p += 2) {
         char name[32];
@@ -224,7 +244,8 @@ Test(laws, a_member_that_goes_non_finite_stops_alone, .timeout = 120) {
     /* the same when it is stopped and resumed after that */
     path_of(parts, "parts");
     trip t = { .at = 60, .phase = "train", .what = stop };
-    cr_assert_eq(train(parts, member, 3, &(kp_listener){ tell, &t }, &err), KP_INTERRUPTED, "%s", err.text);
+    cr_assert_eq(train(parts, member, 3, &(kp_listener){ tell, &t }, &err), KP_INTERRUPTED, "%s",
+                 err.text);
     kp_stop_clear();
     cr_expect_eq(resume(parts, NULL, &err), KP_NON_FINITE, "%s", err.text);
     expect_same_run(whole, parts, 3);
@@ -235,7 +256,8 @@ Test(laws, a_run_whose_members_have_all_stopped_ends) {
     kp_err err = { "" };
     kp_run_state state;
     int exit_code;
-    const char *const args[] = { "optim.lr=1000", "optim.clip.kappa=none", "train.agent_steps=1000000" };
+    const char *const args[] = { "optim.lr=1000", "optim.clip.kappa=none",
+                                 "train.agent_steps=1000000" };
     kp_config member = runs_config(3, args);
     path_of(dir, "run");
     cr_expect_eq(train(dir, &member, 1, NULL, &err), KP_NON_FINITE, "%s", err.text);
@@ -245,7 +267,8 @@ Test(laws, a_run_whose_members_have_all_stopped_ends) {
 
 /* Whatever the rule, weights that have a bound keep it to the end. */
 Test(laws, clipped_weights_lie_within_their_bounds) {
-    static const int fan_in[] = { 4 * 64, 4 * 64, 32 * 16, 32 * 16, 64 * 9, 64 * 9, 3136, 3136, 32, 32 };
+    static const int fan_in[] = { 4 * 64, 4 * 64, 32 * 16, 32 * 16, 64 * 9,
+                                  64 * 9, 3136,   3136,    32,      32 };
     char dir[KP_PATH];
     kp_config common = runs_config(1, (const char *const[]){ "optim.lr=0.01" }), member = common;
     cr_assert_eq(kp_config_set(&member, NULL, "optim.clip.kappa", "0.5", "test", NULL), KP_OK);
@@ -257,7 +280,8 @@ Test(laws, clipped_weights_lie_within_their_bounds) {
         const float *w = runs_tensor(c, "theta", t, 1, 0, &n);
         float bound = (float)(0.5 / sqrt(fan_in[t]));
         for (size_t e = 0; e < n; e++) {
-            cr_assert(fabsf(w[e]) <= bound, "%s[%zu]: %.9g, beyond %.9g", runs_tensors[t], e, (double)w[e], (double)bound);
+            cr_assert(fabsf(w[e]) <= bound, "%s[%zu]: %.9g, beyond %.9g", runs_tensors[t], e,
+                      (double)w[e], (double)bound);
             at_bound += fabsf(w[e]) == bound;
         }
         cr_expect_gt(at_bound, 0, "%s: none at its bound %g", runs_tensors[t], (double)bound);

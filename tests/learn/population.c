@@ -28,8 +28,7 @@ COUNT(calloc, (size_t n, size_t bytes), n, bytes)
 COUNT(realloc, (void *memory, size_t bytes), memory, bytes)
 COUNT(aligned_alloc, (size_t align, size_t bytes), align, bytes)
 
-/* ---- worlds -----------------------------------------------------------------------------------
- */
+/* ---- worlds ---------------------------------------------------------------------------------- */
 
 static float draw(int member, int step, int64_t at) {
     uint64_t counter = (uint64_t)step << 32 | (uint64_t)at;
@@ -84,10 +83,8 @@ static void fill(data *d, int P, int first, int step) {
 
 static kp_batch batch(const data *d, kp_objective loss, int shared) {
     kp_batch b = { .x = d->x[0][0], .shared = shared };
-    if (loss == KP_CROSS_ENTROPY)
-        b.label = d->label[0];
-    else
-        b.target = d->target[0][0];
+    if (loss == KP_CROSS_ENTROPY) b.label = d->label[0];
+    else b.target = d->target[0][0];
     return b;
 }
 
@@ -115,8 +112,7 @@ static void expect_same_weights(const char *what, kp_population *a, int member_a
     free(x), free(y);
 }
 
-/* ---- learning ---------------------------------------------------------------------------------
- */
+/* ---- learning -------------------------------------------------------------------------------- */
 
 /* Exclusive or of two signs, which no linear net can tell. */
 Test(population, learns_with_and_without_clipping) {
@@ -208,8 +204,7 @@ Test(population, a_step_goes_down_the_gradient) {
     }
 }
 
-/* ---- the population law -----------------------------------------------------------------------
- */
+/* ---- the population law ---------------------------------------------------------------------- */
 
 static void train(kp_population *pop, kp_objective objective, int P, int first,
                   float loss[STEPS][MAX_P]) {
@@ -352,8 +347,7 @@ Test(population, a_step_allocates_nothing) {
     kp_population_close(pop);
 }
 
-/* ---- clipping ---------------------------------------------------------------------------------
- */
+/* ---- clipping -------------------------------------------------------------------------------- */
 
 /* Returns how many weights lie at the bound. */
 static int expect_within(kp_population *pop, int member, kp_tensor_info t, double kappa) {
@@ -452,8 +446,7 @@ Test(population, biases_and_output_may_be_left_out) {
     kp_population_close(pop);
 }
 
-/* ---- tensors, step size, members that stop ----------------------------------------------------
- */
+/* ---- tensors, step size, members that stop --------------------------------------------------- */
 
 Test(population, tensors_are_in_PyTorchs_order) {
     static float w[CLASSES][D], back[CLASSES][D];
@@ -556,8 +549,7 @@ Test(population, a_member_that_is_not_finite_stops_alone) {
     kp_population_close(whole);
 }
 
-/* ---- what is wrong is told --------------------------------------------------------------------
- */
+/* ---- what is wrong is told ------------------------------------------------------------------- */
 
 static void no_members(kp_population_options *o, kp_member_options *m) { (void)m, o->P = 0; }
 static void no_inputs(kp_population_options *o, kp_member_options *m) { (void)m, o->n_inputs = 0; }

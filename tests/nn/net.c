@@ -53,8 +53,7 @@ static const struct {
           CONV("conv", -1, 3, 3, 1, KP_VALID, KP_RELU), DENSE("fc", 1, 2, KP_LINEAR)) },
 };
 
-/* ---- the reference ----------------------------------------------------------------------------
- */
+/* ---- the reference --------------------------------------------------------------------------- */
 
 typedef struct {
     int c, h, w;
@@ -111,8 +110,7 @@ static void reference_forward(const kp_net_spec *spec, double *const *w, const p
     }
 }
 
-/* ---- both sides of a net ----------------------------------------------------------------------
- */
+/* ---- both sides of a net --------------------------------------------------------------------- */
 
 /* In [-1, 1). A member's numbers depend on its identity, not on its place. */
 static float draw(int member, int what, int64_t at) {
@@ -181,8 +179,8 @@ static void run(world *w, int what) {
         for (int b = 0; b < B; b++) {
             float *x = kp_pass_input(w->pass) + (p * B + b) * kp_image_floats(in);
             for (int e = 0; e < in.c * in.h * in.w; e++)
-                x[kp_image_at(in, e / in.w % in.h, e % in.w) + e / (in.h * in.w)] = draw(
-                    w->first + p, what + b, e);
+                x[kp_image_at(in, e / in.w % in.h, e % in.w) + e / (in.h * in.w)] =
+                    draw(w->first + p, what + b, e);
         }
         for (int e = 0; e < B * n; e++) {
             kp_pass_output(w->pass)[p * B * n + e] = NAN;
@@ -255,8 +253,7 @@ static void expect_backward(const char *name, const world *w, int p, double *con
     }
 }
 
-/* ---- the tests --------------------------------------------------------------------------------
- */
+/* ---- the tests ------------------------------------------------------------------------------- */
 
 Test(nn, equals_double_precision) {
     for (size_t i = 0; i < KP_COUNT(nets); i++) {

@@ -75,8 +75,7 @@ static void step(world *w, int s, const uint8_t *active) {
     cr_assert_eq(st, KP_OK, "%s", err.text);
 }
 
-/* ---- the reference ----------------------------------------------------------------------------
- */
+/* ---- the reference --------------------------------------------------------------------------- */
 
 typedef struct {
     double x[N], a[N], b[N]; /* weights; moments */

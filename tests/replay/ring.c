@@ -20,14 +20,16 @@ static kp_ring_batch of(minibatch *m) {
     return (kp_ring_batch){ m->s, m->s_next, m->action, m->reward, m->discount };
 }
 
-/* Whether transition j of the games may be sampled, looked for from scratch; *next and *end: where and
- * how its n steps end. */
-static int may_sample(const play_lane *l, int j, int64_t oldest, int stack, int n_step, int *next, kp_end *end) {
+/* Whether transition j of the games may be sampled, looked for from scratch; *next and *end: where
+ * and how its n steps end. */
+static int may_sample(const play_lane *l, int j, int64_t oldest, int stack, int n_step, int *next,
+                      kp_end *end) {
     int back = l->step[j].step < stack - 1 ? l->step[j].step : stack - 1;
     if (j - back < oldest) return 0;
     *end = KP_END_NONE;
     for (int k = 0; k < n_step; k++) {
-        if (j + k >= l->n || !l->step[j + k].acted || l->step[j + k].episode != l->step[j].episode) return 0;
+        if (j + k >= l->n || !l->step[j + k].acted || l->step[j + k].episode != l->step[j].episode)
+            return 0;
         *next = j + k + 1;
         *end = l->step[j + k].end;
         if (*end) return 1;
@@ -39,14 +41,14 @@ static const struct {
     const char *name;
     int P, E, stack, n_step, transitions, n_plays, interrupt;
 } cases[] = {
-    { "one step, one environment",            1, 1, 4, 1, 100, 60, 0 },
-    { "one step, wrapped",                    1, 1, 4, 1, 100, 1000, 0 },
-    { "three steps, wrapped",                 1, 1, 4, 3, 100, 1000, 0 },
-    { "three steps, several environments",    2, 3, 4, 3, 300, 700, 0 },
+    { "one step, one environment", 1, 1, 4, 1, 100, 60, 0 },
+    { "one step, wrapped", 1, 1, 4, 1, 100, 1000, 0 },
+    { "three steps, wrapped", 1, 1, 4, 3, 100, 1000, 0 },
+    { "three steps, several environments", 2, 3, 4, 3, 300, 700, 0 },
     { "ten steps, episodes shorter than that", 1, 2, 2, 10, 200, 901, 0 },
-    { "no stack",                             3, 1, 1, 2, 50, 333, 0 },
-    { "episodes dropped without an end",      2, 2, 4, 3, 200, 800, 1 },
-    { "a ring barely larger than its steps",  1, 1, 4, 3, 3, 500, 0 },
+    { "no stack", 3, 1, 1, 2, 50, 333, 0 },
+    { "episodes dropped without an end", 2, 2, 4, 3, 200, 800, 1 },
+    { "a ring barely larger than its steps", 1, 1, 4, 3, 3, 500, 0 },
 };
 
 enum { LANES = 6 };
@@ -59,21 +61,26 @@ typedef struct {
     play_lane *lane; /* [P * E] */
 } game;
 
-static int64_t oldest(const game *g, const play_lane *l) { return l->n > g->slots ? l->n - g->slots : 0; }
+static int64_t oldest(const game *g, const play_lane *l) {
+    return l->n > g->slots ? l->n - g->slots : 0;
+}
 
 static void check_stack(const game *g, int lane, const int64_t *index, int j) {
     const play_step *step = &g->lane[lane].step[j];
     for (int k = 0; k < g->o.stack; k++) {
         int back = g->o.stack - 1 - k;
         if (back > step->step) {
-            cr_assert_eq(index[k], -1, "%s: %d before the episode's start is slot %lld, not -1", g->name,
-                         back - step->step, (long long)index[k]);
+            cr_assert_eq(index[k], -1, "%s: %d before the episode's start is slot %lld, not -1",
+                         g->name, back - step->step, (long long)index[k]);
             continue;
         }
-        cr_assert(index[k] >= 0 && index[k] < g->slots * g->o.E, "%s: slot %lld", g->name, (long long)index[k]);
-        const uint8_t *frame = kp_ring_frames(g->ring) + lane / g->o.E * kp_ring_frames_stride(g->ring) +
+        cr_assert(index[k] >= 0 && index[k] < g->slots * g->o.E, "%s: slot %lld", g->name,
+                  (long long)index[k]);
+        const uint8_t *frame = kp_ring_frames(g->ring) +
+                               lane / g->o.E * kp_ring_frames_stride(g->ring) +
                                index[k] * g->o.frame_bytes;
-        cr_assert(!memcmp(frame, step[-back].frame, PLAY_FRAME), "%s: another frame %d back of %d", g->name, back, j);
+        cr_assert(!memcmp(frame, step[-back].frame, PLAY_FRAME), "%s: another frame %d back of %d",
+                  g->name, back, j);
     }
 }
 
@@ -90,17 +97,18 @@ static void check_sample(const game *g, int p, const kp_ring_batch *batch, int b
     int j = step_of(g, s[g->o.stack - 1], p, &lane);
     const play_lane *l = &g->lane[lane];
     kp_end end = KP_END_NONE;
-    cr_assert(j >= oldest(g, l) && may_sample(l, j, oldest(g, l), g->o.stack, g->o.n_step, &next, &end),
+    cr_assert(j >= oldest(g, l) &&
+                  may_sample(l, j, oldest(g, l), g->o.stack, g->o.n_step, &next, &end),
               "%s: %d of %d must not be sampled", g->name, j, l->n);
     check_stack(g, lane, s, j);
     check_stack(g, lane, s_next, next);
     double reward = 0, discount = end == KP_END_TERMINAL ? 0 : pow(g->o.gamma, next - j);
     for (int k = 0; k < next - j; k++) reward += pow(g->o.gamma, k) * (double)l->step[j + k].reward;
     cr_assert_eq(batch->action[b], l->step[j].action, "%s: action of %d", g->name, j);
-    cr_assert(fabs((double)batch->reward[b] - reward) < 1e-6, "%s: reward of %d is %g, not %g", g->name, j,
-              (double)batch->reward[b], reward);
-    cr_assert(fabs((double)batch->discount[b] - discount) < 1e-6, "%s: discount of %d is %g, not %g", g->name, j,
-              (double)batch->discount[b], discount);
+    cr_assert(fabs((double)batch->reward[b] - reward) < 1e-6, "%s: reward of %d is %g, not %g",
+              g->name, j, (double)batch->reward[b], reward);
+    cr_assert(fabs((double)batch->discount[b] - discount) < 1e-6,
+              "%s: discount of %d is %g, not %g", g->name, j, (double)batch->discount[b], discount);
 }
 
 /* Size and a minibatch of member p. Returns how many samples were checked. */
@@ -110,9 +118,11 @@ static int check_member(const game *g, int p, int t) {
         for (int64_t j = oldest(g, &g->lane[i]); j < g->lane[i].n; j++) {
             int next;
             kp_end end;
-            want += may_sample(&g->lane[i], (int)j, oldest(g, &g->lane[i]), g->o.stack, g->o.n_step, &next, &end);
+            want += may_sample(&g->lane[i], (int)j, oldest(g, &g->lane[i]), g->o.stack, g->o.n_step,
+                               &next, &end);
         }
-    cr_assert_eq(got, want, "%s: after %d plays size is %lld, not %lld", g->name, t, (long long)got, (long long)want);
+    cr_assert_eq(got, want, "%s: after %d plays size is %lld, not %lld", g->name, t, (long long)got,
+                 (long long)want);
     minibatch m;
     kp_err err = { "" };
     kp_ring_batch batch = of(&m);
@@ -129,8 +139,10 @@ static int check_member(const game *g, int p, int t) {
 Test(ring, samples_are_what_was_played) {
     play_lane *lane = calloc(LANES, sizeof *lane);
     for (size_t c = 0; c < KP_COUNT(cases); c++) {
-        game g = { .name = cases[c].name, .lane = lane,
-                   .o = { cases[c].P, cases[c].E, PLAY_FRAME, cases[c].stack, cases[c].n_step, cases[c].transitions, 0.9 } };
+        game g = { .name = cases[c].name,
+                   .lane = lane,
+                   .o = { cases[c].P, cases[c].E, PLAY_FRAME, cases[c].stack, cases[c].n_step,
+                          cases[c].transitions, 0.9 } };
         kp_err err = { "" };
         int n_seen = 0;
         g.slots = (g.o.transitions + g.o.E - 1) / g.o.E + g.o.stack;
@@ -173,7 +185,8 @@ Test(ring, a_truncated_end_bootstraps_with_fewer_steps) {
     kp_ring_close(ring);
 }
 
-/* Chi-square over all transitions of a wrapped ring with uneven lanes; 99.9% point by Wilson-Hilferty. */
+/* Chi-square over all transitions of a wrapped ring with uneven lanes; 99.9% point by
+ * Wilson-Hilferty. */
 Test(ring, sampling_is_uniform) {
     kp_ring_options o = { 1, 3, PLAY_FRAME, 4, 3, 90, 0.99 };
     kp_ring *ring = NULL;
@@ -194,12 +207,15 @@ Test(ring, sampling_is_uniform) {
         }
     }
     double chi2 = 0, mean = (double)draws / n, df = n - 1;
-    for (int i = 0; i < 3 * slots; i++) n_hit += hits[i] > 0, chi2 += hits[i] ? pow(hits[i] - mean, 2) / mean : 0;
+    for (int i = 0; i < 3 * slots; i++)
+        n_hit += hits[i] > 0, chi2 += hits[i] ? pow(hits[i] - mean, 2) / mean : 0;
     double limit = df * pow(1 - 2 / (9 * df) + 3.09 * sqrt(2 / (9 * df)), 3);
     double least = df * pow(1 - 2 / (9 * df) - 3.09 * sqrt(2 / (9 * df)), 3);
     cr_expect_eq(n_hit, n, "%d of %d transitions were drawn", n_hit, n);
-    cr_expect(chi2 < limit && chi2 > least, "chi-square %.1f, expected %.1f to %.1f", chi2, least, limit);
-    cr_expect(n_twice < 2 * mean, "%d draws repeat the one before, expected about %.0f", n_twice, mean);
+    cr_expect(chi2 < limit && chi2 > least, "chi-square %.1f, expected %.1f to %.1f", chi2, least,
+              limit);
+    cr_expect(n_twice < 2 * mean, "%d draws repeat the one before, expected about %.0f", n_twice,
+              mean);
     free(hits);
     free(lanes);
     kp_ring_close(ring);

@@ -16,11 +16,11 @@ static const struct {
     int P, E, transitions, interrupt;
     int plays[4]; /* before each save; 0: no more saves */
 } cases[] = {
-    { "one save",                       1, 1, 100, 0, { 50 } },
-    { "an episode in the middle",       2, 2, 200, 0, { 31, 9, 1, 40 } },
-    { "nothing new the second time",    1, 2, 100, 0, { 20, -1, 5 } },
-    { "wrapped once",                   1, 1, 60, 0, { 50, 30 } },
-    { "wrapped between saves",          2, 1, 60, 1, { 50, 300, 7, 1 } },
+    { "one save", 1, 1, 100, 0, { 50 } },
+    { "an episode in the middle", 2, 2, 200, 0, { 31, 9, 1, 40 } },
+    { "nothing new the second time", 1, 2, 100, 0, { 20, -1, 5 } },
+    { "wrapped once", 1, 1, 60, 0, { 50, 30 } },
+    { "wrapped between saves", 2, 1, 60, 1, { 50, 300, 7, 1 } },
     { "saved before anything happened", 1, 1, 60, 0, { -1, 30 } },
 };
 
@@ -34,7 +34,8 @@ typedef struct {
 } rig;
 
 static kp_ring_options options_of(size_t c) {
-    return (kp_ring_options){ cases[c].P, cases[c].E, PLAY_FRAME, 4, 3, cases[c].transitions, 0.99 };
+    return (
+        kp_ring_options){ cases[c].P, cases[c].E, PLAY_FRAME, 4, 3, cases[c].transitions, 0.99 };
 }
 
 static void open_rig(rig *g, size_t c) {
@@ -61,10 +62,11 @@ static void play_all(rig *g, size_t c, int n) {
 static void expect_equal(const char *name, kp_ring *a, kp_ring *b) {
     for (int i = 0; i < a->o.P * a->o.E; i++) {
         cr_assert_eq(a->lane[i].head, b->lane[i].head, "%s: head of lane %d", name, i);
-        cr_assert_eq(a->lane[i].n_whole, b->lane[i].n_whole, "%s: lane %d has %lld whole, not %lld", name, i,
-                     (long long)b->lane[i].n_whole, (long long)a->lane[i].n_whole);
+        cr_assert_eq(a->lane[i].n_whole, b->lane[i].n_whole, "%s: lane %d has %lld whole, not %lld",
+                     name, i, (long long)b->lane[i].n_whole, (long long)a->lane[i].n_whole);
         for (int64_t j = kp_ring_oldest(a, &a->lane[i]); j < a->lane[i].head; j++) {
-            cr_assert(!memcmp(kp_ring_slot_at(a, i, j), kp_ring_slot_at(b, i, j), sizeof(kp_ring_slot)),
+            cr_assert(!memcmp(kp_ring_slot_at(a, i, j), kp_ring_slot_at(b, i, j),
+                              sizeof(kp_ring_slot)),
                       "%s: slot %lld of lane %d", name, (long long)j, i);
             cr_assert(!memcmp(kp_ring_frame_at(a, i, j), kp_ring_frame_at(b, i, j), PLAY_FRAME),
                       "%s: frame %lld of lane %d", name, (long long)j, i);
@@ -87,7 +89,8 @@ Test(ring_file, saved_in_steps_and_loaded_is_the_same_and_goes_on_the_same) {
         kp_ring_file *from = NULL;
         cr_assert_eq(kp_ring_file_open(&from, h.ring, g.folder, &err), KP_OK);
         const uint8_t *index = kp_ring_file_index(g.file, &n);
-        cr_assert_eq(kp_ring_file_load(from, index, n, &err), KP_OK, "%s: %s", cases[c].name, err.text);
+        cr_assert_eq(kp_ring_file_load(from, index, n, &err), KP_OK, "%s: %s", cases[c].name,
+                     err.text);
         expect_equal(cases[c].name, g.ring, h.ring);
 
         memcpy(h.lane, g.lane, LANES * sizeof *h.lane);
@@ -98,7 +101,8 @@ Test(ring_file, saved_in_steps_and_loaded_is_the_same_and_goes_on_the_same) {
         /* The loaded one saves what is new after the segments it was loaded from. */
         cr_assert_eq(kp_ring_file_save(from, &err), KP_OK, "%s: %s", cases[c].name, err.text);
         index = kp_ring_file_index(from, &n);
-        cr_assert_eq(kp_ring_file_load(g.file, index, n, &err), KP_OK, "%s: %s", cases[c].name, err.text);
+        cr_assert_eq(kp_ring_file_load(g.file, index, n, &err), KP_OK, "%s: %s", cases[c].name,
+                     err.text);
         expect_equal(cases[c].name, h.ring, g.ring);
         kp_ring_file_close(from);
         close_rig(&g);
@@ -127,8 +131,8 @@ Test(ring_file, a_save_writes_only_what_is_new) {
     cr_assert_eq(n, 2);
     cr_expect_eq(s[1].from, 89, "the newest slot again, since its transition came later");
     cr_expect_eq(s[1].to, 95);
-    cr_expect(bytes_from(&g, 1) * 5 < whole, "%llu of %llu bytes", (unsigned long long)bytes_from(&g, 1),
-              (unsigned long long)whole);
+    cr_expect(bytes_from(&g, 1) * 5 < whole, "%llu of %llu bytes",
+              (unsigned long long)bytes_from(&g, 1), (unsigned long long)whole);
     cr_assert_eq(kp_ring_file_save(g.file, NULL), KP_OK);
     kp_ring_file_segments(g.file, &n);
     cr_expect_eq(n, 2, "nothing was new");
@@ -136,7 +140,8 @@ Test(ring_file, a_save_writes_only_what_is_new) {
     cr_assert_eq(kp_ring_file_save(g.file, NULL), KP_OK);
     s = kp_ring_file_segments(g.file, &n);
     cr_expect_eq(n, 1, "%d segments; the overwritten ones are not needed", n);
-    cr_expect(s[0].from == 111 && s[0].to == 215, "slots %lld to %lld", (long long)s[0].from, (long long)s[0].to);
+    cr_expect(s[0].from == 111 && s[0].to == 215, "slots %lld to %lld", (long long)s[0].from,
+              (long long)s[0].to);
     close_rig(&g);
 }
 
@@ -183,14 +188,21 @@ static void swap_in_another(const char *path) { /* a good segment, but not this 
     char other[KP_PATH];
     uint8_t *bytes;
     size_t n;
-    snprintf(other, sizeof other, "%.*s/m000-e00-0000000000-0000000031.zst", (int)(strrchr(path, '/') - path), path);
+    snprintf(other, sizeof other, "%.*s/m000-e00-0000000000-0000000031.zst",
+             (int)(strrchr(path, '/') - path), path);
     cr_assert_eq(kp_file_read(other, &bytes, &n, NULL), KP_OK);
     cr_assert_eq(kp_file_write(path, bytes, n, NULL), KP_OK);
     free(bytes);
 }
 
-static const struct { const char *name; void (*harm)(const char *path); } harms[] = {
-    { "one bit", flip }, { "one byte less", shorten }, { "missing", drop }, { "another segment", swap_in_another },
+static const struct {
+    const char *name;
+    void (*harm)(const char *path);
+} harms[] = {
+    { "one bit", flip },
+    { "one byte less", shorten },
+    { "missing", drop },
+    { "another segment", swap_in_another },
 };
 
 Test(ring_file, an_altered_segment_is_found_and_named) {
@@ -230,13 +242,15 @@ Test(ring_file, an_index_that_does_not_fit_is_refused) {
     memcpy(copy, index, n);
     cr_expect_eq(kp_ring_file_load(h.file, copy, n, &err), KP_BAD_CONFIG, "another ring's index");
     for (size_t cut = 0; cut < n; cut++)
-        cr_assert_eq(kp_ring_file_load(g.file, copy, cut, &err), KP_STORAGE, "cut to %zu bytes", cut);
+        cr_assert_eq(kp_ring_file_load(g.file, copy, cut, &err), KP_STORAGE, "cut to %zu bytes",
+                     cut);
     int64_t head;
     memcpy(&head, copy + 32, sizeof head);
     cr_assert_eq(head, 90, "the index has moved");
     head++;
     memcpy(copy + 32, &head, sizeof head);
-    cr_expect_eq(kp_ring_file_load(g.file, copy, n, &err), KP_STORAGE, "a slot that no segment has");
+    cr_expect_eq(kp_ring_file_load(g.file, copy, n, &err), KP_STORAGE,
+                 "a slot that no segment has");
     close_rig(&g);
     close_rig(&h);
 }

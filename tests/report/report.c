@@ -85,10 +85,8 @@ static const char *make_run(const char *name, int P, int seed, const char *game,
             double share = 1.0 * row / rows;
             fprintf(f, "%d,%d,%d,%d,0,0,%g,", i, seed + i, 1000 * row, 4000 * row,
                     final * share / 2 + i);
-            if (row % 2 == 0)
-                fprintf(f, "%g,1,10,", final * sqrt(share) + i);
-            else
-                fprintf(f, ",,,");
+            if (row % 2 == 0) fprintf(f, "%g,1,10,", final * sqrt(share) + i);
+            else fprintf(f, ",,,");
             fprintf(f, "0.1,1,,%g,%s,0.5,0\n", 20 + 10 * share,
                     strcmp(kappa, "none") ? "0.25" : "");
         }
@@ -137,9 +135,9 @@ Test(report, rows_are_games_and_methods_whatever_folders_the_seeds_are_in) {
     add(r, make_run("c", 1, 0, "pong", "2", 20, 1500));
     add(r, make_run("d", 1, 0, "qbert", "2", 12, 40));
     cr_assert(!kp_report_write(r, NULL, &text, &err), "%s", err.text);
-    cr_expect(
-        has_row(text, "pong kappa none 4 13.00 10.25 … 17.00 11.50 11.50 30.00 - 20000 80000\n"),
-        "%s", text);
+    cr_expect(has_row(text,
+                      "pong kappa none 4 13.00 10.25 … 17.00 11.50 11.50 30.00 - 20000 80000\n"),
+              "%s", text);
     cr_expect(has_row(text, "pong kappa 2 1 1500 - 1500 1500 30.00 25.00 20000 80000\n"), "%s",
               text);
     cr_expect(has_row(text, "qbert kappa 2 1 40.00 - 40.00 40.00 30.00 25.00 12000 48000\n"), "%s",
@@ -251,8 +249,7 @@ Test(report, curves_and_picture) {
     add(r, make_run("a", 3, 0, "pong", "none", 20, 10));
     add(r, make_run("b", 2, 0, "pong", "{hidden: 5, output: 1.5}", 20, 20));
     kp_status st = kp_report_write(r, in_root("out/of/report"), &text, &err);
-    if (system("command -v gnuplot >/dev/null"))
-        cr_assert(st == KP_DEVICE, "%d", st);
+    if (system("command -v gnuplot >/dev/null")) cr_assert(st == KP_DEVICE, "%d", st);
     else {
         cr_assert(!st, "%s", err.text);
         cr_expect(png_size(in_root("out/of/report/curves-pong.png"), &width, &height),
@@ -263,15 +260,15 @@ Test(report, curves_and_picture) {
     const char *csv = text_of(in_root("out/of/report/curves-pong.csv"));
     cr_expect(!strncmp(csv, "metric,method,agent_step,frames,runs,mean,low95,high95\n", 55));
     cr_expect(strstr(csv, "\neval_return_mean,\"kappa none\",20000,80000,3,11,"), "%s", csv);
-    cr_expect(
-        strstr(csv, "\neval_return_mean,\"kappa {hidden: 5, output: 1.5}\",20000,80000,2,20.5,"),
-        "%s", csv);
+    cr_expect(strstr(csv,
+                     "\neval_return_mean,\"kappa {hidden: 5, output: 1.5}\",20000,80000,2,20.5,"),
+              "%s", csv);
     cr_expect(!strstr(csv, "\neval_return_mean,\"kappa none\",19000,"),
               "a step without an evaluation has a point");
     cr_expect(strstr(csv, "\nweight_l2,\"kappa none\",1000,4000,3,20.5,20.5,20.5\n"), "%s", csv);
-    cr_expect(
-        strstr(csv, "\npercent_clipped,\"kappa {hidden: 5, output: 1.5}\",1000,4000,2,25,25,25\n"),
-        "%s", csv);
+    cr_expect(strstr(csv,
+                     "\npercent_clipped,\"kappa {hidden: 5, output: 1.5}\",1000,4000,2,25,25,25\n"),
+              "%s", csv);
     cr_expect(!strstr(csv, "percent_clipped,\"kappa none\""));
     free(text);
     kp_report_close(r);

@@ -45,7 +45,9 @@ static kp_status save(int64_t step, int keep, kp_err *err) {
     if (!st) st = kp_checkpoint_add(w, "nothing", KP_I64, 1, (int64_t[]){ 0 }, NULL, err);
     if (!st) st = kp_checkpoint_add(w, "step", KP_I64, 0, NULL, &step, err);
     if (!st) st = kp_checkpoint_share(w, "replay", "common", 6, XXH64("common", 6, 0), err);
-    if (!st) st = kp_checkpoint_share(w, "replay", name, strlen(name), XXH64(name, strlen(name), 0), err);
+    if (!st)
+        st = kp_checkpoint_share(w, "replay", name, strlen(name), XXH64(name, strlen(name), 0),
+                                 err);
     if (st) {
         kp_checkpoint_abandon(w);
         return st;
@@ -69,15 +71,20 @@ static void expect_loads(int64_t want, const char *in_warning) {
     size_t n;
     cr_assert_eq(kp_checkpoint_open(&c, folder, warning, &err), KP_OK, "%s", err.text);
     cr_assert(c, "nothing was found");
-    cr_expect_eq(kp_checkpoint_step(c), want, "%lld, not %lld", (long long)kp_checkpoint_step(c), (long long)want);
-    cr_assert_eq(kp_checkpoint_get(c, "theta", KP_F32, 2, (int64_t[]){ 3, N / 3 }, theta, &err), KP_OK, "%s", err.text);
-    for (int i = 0; i < N; i++) cr_assert_eq(theta[i], value(want, i), "theta[%d] of %lld", i, (long long)want);
+    cr_expect_eq(kp_checkpoint_step(c), want, "%lld, not %lld", (long long)kp_checkpoint_step(c),
+                 (long long)want);
+    cr_assert_eq(kp_checkpoint_get(c, "theta", KP_F32, 2, (int64_t[]){ 3, N / 3 }, theta, &err),
+                 KP_OK, "%s", err.text);
+    for (int i = 0; i < N; i++)
+        cr_assert_eq(theta[i], value(want, i), "theta[%d] of %lld", i, (long long)want);
     cr_assert_eq(kp_checkpoint_get(c, "step", KP_I64, 0, NULL, &step, &err), KP_OK, "%s", err.text);
     cr_expect_eq(step, want);
-    cr_assert_eq(kp_checkpoint_get(c, "nothing", KP_I64, 1, (int64_t[]){ 0 }, NULL, &err), KP_OK, "%s", err.text);
+    cr_assert_eq(kp_checkpoint_get(c, "nothing", KP_I64, 1, (int64_t[]){ 0 }, NULL, &err), KP_OK,
+                 "%s", err.text);
     cr_assert_eq(kp_checkpoint_borrow(c, "log", KP_U8, &log, &n, &err), KP_OK, "%s", err.text);
     cr_expect(n == 5 && ((const uint8_t *)log)[4] == (uint8_t)want);
-    if (in_warning) cr_expect(strstr(warning, in_warning), "\"%s\" does not name %s", warning, in_warning);
+    if (in_warning)
+        cr_expect(strstr(warning, in_warning), "\"%s\" does not name %s", warning, in_warning);
     else cr_expect_str_empty(warning);
     kp_checkpoint_close(c);
 }
@@ -209,10 +216,12 @@ Test(checkpoint, an_interrupted_save_is_invisible_and_cleared_away) {
     expect_holds(".", "0000000100 0000000300 replay");
 }
 
-/* A process saves without end and is killed; what it leaves is whole, and never older than before. */
+/* A process saves without end and is killed; what it leaves is whole, and never older than before.
+ */
 Test(checkpoint, killed_at_any_moment_a_whole_one_is_left) {
     int64_t seen = 0;
-    for (int round = 0; round < 40 || seen <= 10; round++) { /* a slow disk needs more rounds, ctest's limit ends them */
+    for (int round = 0; round < 40 || seen <= 10;
+         round++) { /* a slow disk needs more rounds, ctest's limit ends them */
         pid_t child = fork();
         if (child == 0)
             for (int64_t step = seen + 1;; step++)
@@ -237,7 +246,13 @@ Test(checkpoint, killed_at_any_moment_a_whole_one_is_left) {
 }
 
 Test(checkpoint, arrays_of_another_shape_type_or_name_are_refused) {
-    static const struct { const char *name; kp_dtype type; int n_dims; int64_t shape[3]; const char *says; } asks[] = {
+    static const struct {
+        const char *name;
+        kp_dtype type;
+        int n_dims;
+        int64_t shape[3];
+        const char *says;
+    } asks[] = {
         { "theta", KP_F32, 2, { N / 3, 3 }, "[3,100], expected [100,3]" },
         { "theta", KP_F32, 1, { N }, "expected [300]" },
         { "theta", KP_I32, 2, { 3, N / 3 }, "F32, expected I32" },
@@ -249,7 +264,9 @@ Test(checkpoint, arrays_of_another_shape_type_or_name_are_refused) {
     cr_assert_eq(kp_checkpoint_open(&c, folder, warning, NULL), KP_OK);
     for (size_t i = 0; i < sizeof asks / sizeof *asks; i++) {
         kp_err err = { "" };
-        cr_expect_eq(kp_checkpoint_get(c, asks[i].name, asks[i].type, asks[i].n_dims, asks[i].shape, out, &err), KP_STORAGE);
+        cr_expect_eq(kp_checkpoint_get(c, asks[i].name, asks[i].type, asks[i].n_dims, asks[i].shape,
+                                       out, &err),
+                     KP_STORAGE);
         cr_expect(strstr(err.text, asks[i].says), "%s; expected %s", err.text, asks[i].says);
     }
     cr_expect(kp_checkpoint_has(c, "theta") && !kp_checkpoint_has(c, "beta"));
@@ -313,10 +330,12 @@ Test(checkpoint, arrays_are_safetensors) {
     saved(100, 2);
     kp_path_join(path, folder, "script.py", NULL);
     cr_assert_eq(kp_file_write(path, script, sizeof script - 1, NULL), KP_OK);
-    snprintf(command, sizeof command, "'%s' '%s' '%s/0000000100/state.safetensors'", kp_env_python(), path, folder);
+    snprintf(command, sizeof command, "'%s' '%s' '%s/0000000100/state.safetensors'",
+             kp_env_python(), path, folder);
     FILE *pipe = popen(command, "r");
     cr_assert(pipe && fgets(text, sizeof text, pipe), "%s", command);
     cr_expect_eq(pclose(pipe), 0);
-    snprintf(want, sizeof want, "[3, 100] %.9g %.9g 0\n", (double)value(100, 0), (double)value(100, 299));
+    snprintf(want, sizeof want, "[3, 100] %.9g %.9g 0\n", (double)value(100, 0),
+             (double)value(100, 299));
     cr_expect_str_eq(text, want);
 }

@@ -69,11 +69,14 @@ Test(members, that_differ_in_more_have_one_each) {
     kp_config member[4];
     member[0] = load(2, (const char *[]){ "seed=3", "run.name=a" });
     member[1] = load(3, (const char *[]){ "seed=4", "run.name=b", "optim.clip.kappa=2" });
-    member[2] = load(3, (const char *[]){ "seed=3", "run.name=c", "optim.clip.kappa={hidden: 5, output: 1.5}" });
-    member[3] = load(3, (const char *[]){ "seed=18446744073709551610", "run.name=\"d, e\"", "optim.lr=1e-3" });
+    member[2] = load(3, (const char *[]){ "seed=3", "run.name=c",
+                                          "optim.clip.kappa={hidden: 5, output: 1.5}" });
+    member[3] = load(3, (const char *[]){ "seed=18446744073709551610", "run.name=\"d, e\"",
+                                          "optim.lr=1e-3" });
     round_trip(member, 4, 1);
 
-    kp_config plain[2] = { member[0], member[0] }; /* a start afresh leaves none of the files above */
+    kp_config plain[2] = { member[0],
+                           member[0] }; /* a start afresh leaves none of the files above */
     plain[1].seed = 4;
     round_trip(plain, 2, 0);
     plain[1].seed = 5;
@@ -83,7 +86,8 @@ Test(members, that_differ_in_more_have_one_each) {
 Test(members, by_the_hundred) {
     enum { P = 300 };
     kp_config *member = calloc(P, sizeof *member), head = load(1, (const char *[]){ "seed=1" });
-    for (int i = 0; i < P; i++) member[i] = kp_config_member(&head, i), member[i].optim.lr = 1e-6 * (i + 1);
+    for (int i = 0; i < P; i++)
+        member[i] = kp_config_member(&head, i), member[i].optim.lr = 1e-6 * (i + 1);
     round_trip(member, P, 1);
     free(member);
 }
@@ -104,7 +108,8 @@ static void expect_failure(kp_status want, const char *says) {
 }
 
 Test(members, files_that_are_missing_or_say_too_much_are_named) {
-    kp_config member[2] = { load(1, (const char *[]){ "seed=3" }), load(1, (const char *[]){ "seed=9" }) };
+    kp_config member[2] = { load(1, (const char *[]){ "seed=3" }),
+                            load(1, (const char *[]){ "seed=9" }) };
     char path[KP_PATH];
     kp_err err = { "" };
     expect_failure(KP_STORAGE, "/x/config.yaml: cannot be read");

@@ -21,12 +21,17 @@ static void teardown(void) { kp_folder_remove(folder, NULL); }
 
 TestSuite(metrics, .init = setup, .fini = teardown);
 
-static const kp_metrics_column columns[] = { { "member", 1 }, { "agent_step", 1 }, { "return", 0 }, { "weight_l2", 0 } };
+static const kp_metrics_column columns[] = {
+    { "member", 1 }, { "agent_step", 1 }, { "return", 0 }, { "weight_l2", 0 }
+};
 enum { N = 4 };
 
 static void put_rows(kp_metrics_log *log, int from, int to) {
     for (int i = from; i < to; i++) {
-        kp_metrics_value v[N] = { { .i = i % 3 }, { .i = INT64_C(10000000000) + i }, { .d = i % 4 ? i / 3.0 : NAN }, { .d = (double)(1.0f / 3) } };
+        kp_metrics_value v[N] = { { .i = i % 3 },
+                                  { .i = INT64_C(10000000000) + i },
+                                  { .d = i % 4 ? i / 3.0 : NAN },
+                                  { .d = (double)(1.0f / 3) } };
         kp_err err = { "" };
         cr_assert_eq(kp_metrics_log_row(log, v, &err), KP_OK, "%s", err.text);
     }
@@ -42,7 +47,8 @@ static char *content(void) {
 Test(metrics, rows_are_as_promised) {
     kp_metrics_log *log = NULL;
     kp_err err = { "" };
-    cr_assert_eq(kp_metrics_log_open(&log, path, columns, N, KP_METRICS_NEW, &err), KP_OK, "%s", err.text);
+    cr_assert_eq(kp_metrics_log_open(&log, path, columns, N, KP_METRICS_NEW, &err), KP_OK, "%s",
+                 err.text);
     put_rows(log, 0, 2);
     char *text = content();
     cr_expect_str_eq(text, "member,agent_step,return,weight_l2\n", "rows wait for the flush");

@@ -33,8 +33,9 @@ static char *content(const char *name) { /* yours to free */
 
 static const uint64_t seeds[] = { 3, 4, UINT64_MAX };
 static const char *libraries[][2] = { { "jansson", "2.14" }, { "zstd", NULL } };
-static const kp_run_info info = { .device = "cpu: 2 threads", .n_seeds = 3, .seed = seeds, .n_libraries = 2,
-                                  .library = libraries };
+static const kp_run_info info = {
+    .device = "cpu: 2 threads", .n_seeds = 3, .seed = seeds, .n_libraries = 2, .library = libraries
+};
 
 Test(rundir, run_json_tells_the_life_of_a_run) {
     kp_rundir *dir = NULL;
@@ -51,10 +52,18 @@ Test(rundir, run_json_tells_the_life_of_a_run) {
     cr_expect_eq(state, KP_RUN_RUNNING);
     cr_expect_eq(holder, getpid());
     char *text = content("run.json"), *config = content("config.yaml");
-    const char *want[] = { "\"version\": \"" KP_VERSION "\"", "\"commit\":", "\"host\":", "\"device\": \"cpu: 2 threads\"",
-                           "\"jansson\": \"2.14\"", "\"zstd\": null", "\"resumed\": 0", "\"state\": \"running\"",
-                           "\"started\": \"2", "18446744073709551615" };
-    for (size_t i = 0; i < sizeof want / sizeof *want; i++) cr_expect(strstr(text, want[i]), "no %s in %s", want[i], text);
+    const char *want[] = { "\"version\": \"" KP_VERSION "\"",
+                           "\"commit\":",
+                           "\"host\":",
+                           "\"device\": \"cpu: 2 threads\"",
+                           "\"jansson\": \"2.14\"",
+                           "\"zstd\": null",
+                           "\"resumed\": 0",
+                           "\"state\": \"running\"",
+                           "\"started\": \"2",
+                           "18446744073709551615" };
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++)
+        cr_expect(strstr(text, want[i]), "no %s in %s", want[i], text);
     cr_expect_str_eq(config, "seed: 3\n");
     free(text);
     free(config);
@@ -62,12 +71,15 @@ Test(rundir, run_json_tells_the_life_of_a_run) {
     cr_assert_eq(kp_rundir_finish(dir, KP_RUN_STOPPED, KP_INTERRUPTED, "SIGTERM", &err), KP_OK);
     kp_rundir_close(dir);
     cr_assert_eq(kp_rundir_peek(run, &state, &code, &holder, &err), KP_OK);
-    cr_expect(state == KP_RUN_STOPPED && code == 85 && holder == 0, "%d %d %d", state, code, holder);
+    cr_expect(state == KP_RUN_STOPPED && code == 85 && holder == 0, "%d %d %d", state, code,
+              holder);
 
     cr_assert_eq(kp_rundir_open(&dir, run, KP_RUNDIR_RESUME, &err), KP_OK, "%s", err.text);
     cr_assert_eq(kp_rundir_start(dir, &info, &err), KP_OK);
     text = content("run.json");
-    cr_expect(strstr(text, "\"resumed\": 1") && strstr(text, "\"running\"") && !strstr(text, "SIGTERM"), "%s", text);
+    cr_expect(strstr(text, "\"resumed\": 1") && strstr(text, "\"running\"") &&
+                  !strstr(text, "SIGTERM"),
+              "%s", text);
     free(text);
     cr_assert_eq(kp_rundir_finish(dir, KP_RUN_DONE, KP_OK, NULL, &err), KP_OK);
     kp_rundir_close(dir);
@@ -158,7 +170,8 @@ Test(rundir, a_full_disk_is_said) {
     cr_assert_eq(kp_rundir_open(&dir, run, KP_RUNDIR_NEW, &err), KP_OK, "%s", err.text);
     cr_expect_eq(kp_rundir_write(dir, "config.yaml", big, sizeof big, &err), KP_STORAGE);
     cr_expect(strstr(err.text, "No space left") && strstr(err.text, "config.yaml"), "%s", err.text);
-    cr_expect_eq(kp_rundir_start(dir, &info, &err), KP_OK, "the failed file took room: %s", err.text);
+    cr_expect_eq(kp_rundir_start(dir, &info, &err), KP_OK, "the failed file took room: %s",
+                 err.text);
     kp_rundir_close(dir);
     umount(run);
 }

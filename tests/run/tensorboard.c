@@ -21,7 +21,8 @@ TestSuite(tensorboard, .init = setup, .fini = teardown);
 
 static void decode(char text[4096]) {
     char command[4096];
-    snprintf(command, sizeof command, "'%s' '%s/tests/run/read_tfevents.py' '%s'", kp_env_python(), KP_SOURCE_DIR, path);
+    snprintf(command, sizeof command, "'%s' '%s/tests/run/read_tfevents.py' '%s'", kp_env_python(),
+             KP_SOURCE_DIR, path);
     FILE *pipe = popen(command, "r");
     cr_assert(pipe, "%s", command);
     size_t n = fread(text, 1, 4095, pipe);
@@ -33,15 +34,19 @@ Test(tensorboard, another_decoder_reads_what_was_written) {
     kp_tensorboard *board = NULL;
     kp_err err = { "" };
     char text[4096];
-    cr_assert_eq(kp_tensorboard_open(&board, path, KP_TENSORBOARD_NEW, &err), KP_OK, "%s", err.text);
+    cr_assert_eq(kp_tensorboard_open(&board, path, KP_TENSORBOARD_NEW, &err), KP_OK, "%s",
+                 err.text);
     cr_assert_eq(kp_tensorboard_scalar(board, "return/member 0", 0, -21, &err), KP_OK);
     cr_assert_eq(kp_tensorboard_scalar(board, "return/member 1", 300, 0.1, &err), KP_OK);
     cr_assert_eq(kp_tensorboard_scalar(board, "left out", 300, NAN, &err), KP_OK);
-    cr_assert_eq(kp_tensorboard_scalar(board, "weight_l2", INT64_C(10000000000), 1e30, &err), KP_OK);
+    cr_assert_eq(kp_tensorboard_scalar(board, "weight_l2", INT64_C(10000000000), 1e30, &err),
+                 KP_OK);
     cr_assert_eq(kp_tensorboard_flush(board, &err), KP_OK);
     kp_tensorboard_close(board);
     decode(text);
-    cr_expect_str_eq(text, "0 return/member 0 -21\n300 return/member 1 0.100000001\n10000000000 weight_l2 1.00000002e+30\n");
+    cr_expect_str_eq(
+        text,
+        "0 return/member 0 -21\n300 return/member 1 0.100000001\n10000000000 weight_l2 1.00000002e+30\n");
 }
 
 Test(tensorboard, resumed_goes_on_after_the_checkpoint) {

@@ -1,4 +1,5 @@
-/* sweep.c: where a study's runs are, and where those go that are nowhere yet. Nothing is trained. */
+/* sweep.c: where a study's runs are, and where those go that are nowhere yet. Nothing is trained.
+ */
 #include "sweep/sweep.h"
 
 #include <criterion/criterion.h>
@@ -8,8 +9,9 @@
 #include "run/members.h"
 #include "scratch.h"
 
-#define HEAD "schema: 1\nbase: dqn-dopamine\nset: { buffer.transitions: 1000, buffer.min_transitions: 100 }\n"
-#define GRID(kappas, ratios, seeds)                                                                                    \
+#define HEAD                                                                                       \
+    "schema: 1\nbase: dqn-dopamine\nset: { buffer.transitions: 1000, buffer.min_transitions: 100 }\n"
+#define GRID(kappas, ratios, seeds)                                                                \
     HEAD "grid: { optim.clip.kappa: " kappas ", train.replay_ratio: " ratios ", seed: " seeds " }\n"
 
 static char home[KP_PATH];
@@ -56,7 +58,8 @@ static void stand(const kp_sweep_population *p, kp_run_state state) {
     kp_rundir_close(dir);
 }
 
-static void expect_population(const kp_sweep *s, int i, const char *folder, int P, const char *first, kp_run_state state) {
+static void expect_population(const kp_sweep *s, int i, const char *folder, int P,
+                              const char *first, kp_run_state state) {
     cr_assert(i < s->n, "%d populations", s->n);
     const kp_sweep_population *p = &s->population[i];
     cr_expect_str_eq(strrchr(p->dir, '/') + 1, folder);
@@ -116,14 +119,18 @@ Test(sweep, settings_are_not_mixed) {
     kp_sweep s = plan(GRID("2", "1", "0..1"), 0);
     stand(&s.population[0], KP_RUN_DONE);
     kp_sweep_free(&s);
-    expect_refused(HEAD "grid: { optim.clip.kappa: 2, train.replay_ratio: 1, seed: 0..1, optim.lr: 0.5 }\n",
-                   "run pong-s0 was made with optim.lr 6.25e-05, the study now has 0.5; choose another folder");
-    s = plan("schema: 1\nbase: dqn-dopamine\nset: { buffer.transitions: 1000, buffer.min_transitions: 100, threads: 7 }\n"
-             "grid: { optim.clip.kappa: 2, train.replay_ratio: 1, seed: 0..1 }\n", 0);
+    expect_refused(
+        HEAD "grid: { optim.clip.kappa: 2, train.replay_ratio: 1, seed: 0..1, optim.lr: 0.5 }\n",
+        "run pong-s0 was made with optim.lr 6.25e-05, the study now has 0.5; choose another folder");
+    s = plan(
+        "schema: 1\nbase: dqn-dopamine\nset: { buffer.transitions: 1000, buffer.min_transitions: 100, threads: 7 }\n"
+        "grid: { optim.clip.kappa: 2, train.replay_ratio: 1, seed: 0..1 }\n",
+        0);
     cr_expect_eq(s.n, 1, "threads change nothing");
     /* the same runs in a second population */
     kp_path_join(s.population[0].dir, home, "population-001", NULL);
     stand(&s.population[0], KP_RUN_DONE);
     kp_sweep_free(&s);
-    expect_refused(GRID("2", "1", "0..1"), "stands in another population too; delete one of the two");
+    expect_refused(GRID("2", "1", "0..1"),
+                   "stands in another population too; delete one of the two");
 }

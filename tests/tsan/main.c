@@ -32,7 +32,8 @@ int main(void) {
         if (!child) run(t);
         int status = 1;
         if (child < 0 || waitpid(child, &status, 0) != child || status) {
-            fprintf(stderr, "%s::%s: failed (wait status %#x)\n", t->suite, t->name, (unsigned)status);
+            fprintf(stderr, "%s::%s: failed (wait status %#x)\n", t->suite, t->name,
+                    (unsigned)status);
             n_failed++;
         }
         n++;

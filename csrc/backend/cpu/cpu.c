@@ -1,8 +1,8 @@
 /* cpu.c: runs programs on the pool's threads.
  *
  * Two ways, the same bits. Members over threads (each thread takes whole members, their activations
- * stay in its cache) where members fill the threads evenly; else slices over threads, with a barrier
- * after each step. */
+ * stay in its cache) where members fill the threads evenly; else slices over threads, with a
+ * barrier after each step. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,8 +46,8 @@ static kp_status cpu_alloc(void *impl, void **memory, size_t bytes, const char *
     size_t rounded = (bytes + align - 1) / align * align;
     void *p = aligned_alloc(align, rounded ? rounded : align);
     if (!p)
-        return kp_fail(err, KP_BAD_CONFIG, "%s: %.1f MB of host memory asked for, not available", what,
-                       (double)bytes * 1e-6);
+        return kp_fail(err, KP_BAD_CONFIG, "%s: %.1f MB of host memory asked for, not available",
+                       what, (double)bytes * 1e-6);
     if (align == HUGE_PAGE) madvise(p, rounded, MADV_HUGEPAGE);
     memset(p, 0, rounded ? rounded : align);
     *memory = p;
@@ -79,10 +79,12 @@ static kp_status cpu_plan_program(void *impl, kp_program *p, kp_err *err) {
         size_t bytes = op->scratch_bytes ? op->scratch_bytes(p->steps[i].args) : 0;
         if (bytes > plan->scratch_bytes) plan->scratch_bytes = bytes;
     }
-    plan->scratch_bytes = (plan->scratch_bytes + 127) / 64 * 64; /* a line apart: no false sharing */
+    plan->scratch_bytes = (plan->scratch_bytes + 127) / 64 *
+                          64; /* a line apart: no false sharing */
     void *scratch = NULL;
-    kp_status st = cpu_alloc(impl, &scratch, plan->scratch_bytes * (size_t)kp_pool_n_threads(c->pool),
-                             "scratch", err);
+    kp_status st = cpu_alloc(impl, &scratch,
+                             plan->scratch_bytes * (size_t)kp_pool_n_threads(c->pool), "scratch",
+                             err);
     plan->scratch = scratch;
     if (st) free(plan), plan = NULL;
     p->plan = plan;

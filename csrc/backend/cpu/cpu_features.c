@@ -8,8 +8,9 @@ static kp_isa_level detect(void) {
     kp_isa_level have = KP_ISA_GENERIC;
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) have = KP_ISA_AVX2;
-    if (have == KP_ISA_AVX2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+    if (have == KP_ISA_AVX2 && __builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq"))
         have = KP_ISA_AVX512;
 #endif
     const char *wish = getenv("KAPPA_ISA");
