@@ -7,11 +7,12 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { SIDE = KP_FRAME_SIDE, WIDTH = KP_SCREEN_WIDTH, COLOURS = 128, TAPS = 6 };
+enum { SIDE = KP_FRAME_SIDE, WIDTH = KP_SCREEN_WIDTH, COLOURS = 128, TAPS = 6, PERIOD = 21, CELL = 40 };
 
 typedef struct {
-    int n, at[TAPS], weight[TAPS]; /* exact */
+    int n, at[TAPS], weight[TAPS]; /* exact; zeros after n */
     int float_n, float_at[TAPS];   /* as OpenCV's table */
     float alpha[TAPS];
 } taps;
@@ -56,7 +57,7 @@ static int cv_grey(int r, int g, int b) { return (r * 9798 + g * 19235 + b * 373
 
 static void fill_taps(taps *table, int size) {
     double scale = 1. / ((double)SIDE / size);
-    int unit = size == WIDTH ? 21 : 84, cell = size == WIDTH ? 40 : size; /* cell / unit source pixels */
+    int unit = size == WIDTH ? PERIOD : SIDE, cell = size == WIDTH ? CELL : size; /* cell / unit source pixels */
     for (int i = 0; i < SIDE; i++) {
         taps *t = &table[i];
         for (int p = cell * i / unit; p < size && p * unit < cell * (i + 1); p++) {
@@ -113,32 +114,72 @@ static uint8_t float_pixel(const uint8_t *plane, const taps *y, const taps *x) {
     return (uint8_t)lrintf(sum);
 }
 
+/* The rows of the screen that output row `y` covers, by weight: at most 255 * 250. */
+static void add_rows(const uint8_t *plane, const taps *y, uint16_t *restrict row) {
+    for (int j = 0; j < y->n; j++) {
+        const uint8_t *from = plane + y->at[j] * WIDTH;
+        uint16_t weight = (uint16_t)y->weight[j];
+        if (j == 0)
+            for (int p = 0; p < WIDTH; p++) row[p] = (uint16_t)(from[p] * weight);
+        else
+            for (int p = 0; p < WIDTH; p++) row[p] = (uint16_t)(row[p] + (uint16_t)(from[p] * weight));
+    }
+}
+
+/* Columns repeat: 21 outputs cover 40 inputs, so four share each weight. */
+static void add_columns(const uint16_t *row, const taps *x, float *restrict sum) {
+    for (int d = 0; d < PERIOD; d++) {
+        const taps *t = &x[d];
+        int a = t->at[0], b = t->at[1], c = t->at[2], wa = t->weight[0], wb = t->weight[1], wc = t->weight[2];
+        for (int g = 0; g < SIDE / PERIOD; g++) {
+            const uint16_t *from = row + g * CELL;
+            sum[g * PERIOD + d] = (float)(from[a] * wa + from[b] * wb + from[c] * wc);
+        }
+    }
+}
+
+/* out = sum / total, rounded; rest 0: half way. Every number is below 2^24, so floats are exact but for the
+ * first quotient, which may be one off. Returns whether any is half way. */
+static int divide(const float *restrict sum, float total, uint8_t *restrict out, float *restrict rest) {
+    float inverse = 1.0f / total;
+    int any = 0;
+    for (int d = 0; d < SIDE; d++) {
+        float q = (float)(int)(sum[d] * inverse), r = sum[d] - q * total;
+        q += (float)((r >= total) - (r < 0));
+        r = 2 * (sum[d] - q * total) - total;
+        out[d] = (uint8_t)((int)q + (r > 0));
+        rest[d] = r;
+        any |= r == 0;
+    }
+    return any;
+}
+
 static void resize(const kp_screen *s, uint8_t *out) {
-    int total = 40 * s->height;
-    float inverse = 1.0f / (float)total;
-    for (int i = 0; i < SIDE; i++) {
-        uint16_t row[WIDTH] = { 0 }; /* at most 255 * 250 */
-        int sum[SIDE], rest[SIDE];
-        for (int j = 0; j < s->y[i].n; j++) {
-            const uint8_t *from = s->plane + s->y[i].at[j] * WIDTH;
-            unsigned weight = (unsigned)s->y[i].weight[j];
-            for (int p = 0; p < WIDTH; p++) row[p] = (uint16_t)(row[p] + from[p] * weight);
-        }
-        for (int d = 0; d < SIDE; d++) {
-            const taps *t = &s->x[d];
-            int add = 0;
-            for (int k = 0; k < t->n; k++) add += row[t->at[k]] * t->weight[k];
-            sum[d] = add;
-        }
-        for (int d = 0; d < SIDE; d++) {
-            int q = (int)((float)sum[d] * inverse), r = sum[d] - q * total; /* q may be one off */
-            q += (r >= total) - (r < 0);
-            r = sum[d] - q * total;
-            out[i * SIDE + d] = (uint8_t)(q + (2 * r > total));
-            rest[d] = 2 * r - total;
-        }
+    for (int i = 0; i < SIDE; i++, out += SIDE) {
+        uint16_t row[WIDTH];
+        float sum[SIDE], rest[SIDE];
+        add_rows(s->plane, &s->y[i], row);
+        add_columns(row, s->x, sum);
+        if (!divide(sum, (float)(CELL * s->height), out, rest)) continue;
         for (int d = 0; d < SIDE; d++)
-            if (rest[d] == 0) out[i * SIDE + d] = float_pixel(s->plane, &s->y[i], &s->x[d]);
+            if (rest[d] == 0) out[d] = float_pixel(s->plane, &s->y[i], &s->x[d]);
+    }
+}
+
+/* plane = the larger by `pair`. Screens are mostly flat: eight pixels like the eight before are copied. */
+static void join(const uint8_t *pair, const uint8_t *a, const uint8_t *b, int n, uint8_t *restrict plane) {
+    uint64_t old_a = 0, old_b = 0, out = 0;
+    for (int i = 0; i < n; i += 8, a += 8, b += 8) {
+        uint64_t new_a, new_b;
+        memcpy(&new_a, a, 8);
+        memcpy(&new_b, b, 8);
+        if (i == 0 || new_a != old_a || new_b != old_b) {
+            uint8_t eight[8];
+            for (int k = 0; k < 8; k++) eight[k] = pair[(a[k] & 254) << 6 | b[k] >> 1];
+            memcpy(&out, eight, 8);
+            old_a = new_a, old_b = new_b;
+        }
+        memcpy(plane + i, &out, 8);
     }
 }
 
@@ -146,7 +187,7 @@ void kp_screen_observe(kp_screen *s, const uint8_t *a, const uint8_t *b, const u
                        uint8_t *out) {
     for (int c = 0; c < s->n_planes; c++) {
         const uint8_t *pair = s->pair[c];
-        for (int i = 0; i < s->height * WIDTH; i++) s->plane[i] = pair[(a[i] & 254) << 6 | b[i] >> 1];
+        join(pair, a, b, s->height * WIDTH, s->plane);
         for (int i = 0; third && i < s->height * WIDTH; i++) {
             uint8_t v = pair[(third[i] & 254) << 6 | third[i] >> 1];
             if (v > s->plane[i]) s->plane[i] = v;
