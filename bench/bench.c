@@ -14,6 +14,9 @@ const kp_bench_row kp_bench_table[] = {
     { "dqn_update", "one agent's DQN updates on all cores, from frame numbers to clipped weights",
       kp_bench_dqn_update },
     { "dqn_population", "the same of 8 agents together", kp_bench_dqn_population },
+    { "dqn_end_to_end", "one agent learning Pong: games, replay and updates, in agent steps",
+      kp_bench_dqn_end_to_end },
+    { "atari_env", "Pong in worker processes, on one core and on two", kp_bench_atari_env },
     { 0 },
 };
 
@@ -33,29 +36,47 @@ double kp_bench_median(double *x, int n) {
     return n % 2 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
 }
 
-kp_status kp_bench_peer(const kp_bench_options *o, const char *script, const char *arguments, int n,
-                        const char *const name[], double *value, kp_err *err) {
-    char command[1024], line[1024], last[1024] = "nothing";
-    snprintf(command, sizeof command, "'%s' '%s/%s' %s 2>&1", o->python, o->peer_dir, script, arguments);
+/* Runs a script of peer_dir; *said is its last line, yours to release. */
+static kp_status run_script(const kp_bench_options *o, const char *script, const char *arguments, json_t **said,
+                            kp_err *err) {
+    char command[1024], line[4096], last[4096] = "nothing";
+    *said = NULL;
+    if (snprintf(command, sizeof command, "'%s' '%s/%s' %s 2>&1", o->python, o->peer_dir, script, arguments) >=
+        (int)sizeof command)
+        return kp_fail(err, KP_BAD_CONFIG, "bench peer %s: the command is longer than %zu bytes", script, sizeof command);
     FILE *f = popen(command, "r");
     if (!f) return kp_fail(err, KP_DEVICE, "%s: cannot be started", command);
     while (fgets(line, sizeof line, f))
         if (line[0] != '\n') memcpy(last, line, sizeof last);
     last[strcspn(last, "\n")] = 0;
-    int rc = pclose(f);
-    json_t *json = rc == 0 ? json_loads(last, 0, NULL) : NULL;
-    if (!json)
-        return kp_fail(err, KP_DEVICE, "bench peer %s failed (it said: %.300s); install %s/requirements.txt for %s",
-                       script, last, o->peer_dir, o->python);
-    kp_status st = KP_OK;
-    for (int i = 0; i < n; i++) {
+    if (pclose(f) == 0) *said = json_loads(last, 0, NULL);
+    if (*said) return KP_OK;
+    return kp_fail(err, KP_DEVICE, "bench peer %s failed under %s (it said: %.300s)", script, o->python, last);
+}
+
+kp_status kp_bench_peer(const kp_bench_options *o, const char *script, const char *arguments, int n,
+                        const char *const name[], double *value, kp_err *err) {
+    json_t *json = NULL;
+    kp_status st = run_script(o, script, arguments, &json, err);
+    for (int i = 0; !st && i < n; i++) {
         json_t *v = json_object_get(json, name[i]);
-        if (!json_is_number(v)) {
-            st = kp_fail(err, KP_DEVICE, "bench peer %s: no number \"%s\" in: %.300s", script, name[i], last);
-            break;
-        }
-        value[i] = json_number_value(v);
+        if (json_is_number(v)) value[i] = json_number_value(v);
+        else st = kp_fail(err, KP_DEVICE, "bench peer %s: no number \"%s\" in its last line", script, name[i]);
     }
+    json_decref(json);
+    return st;
+}
+
+kp_status kp_bench_peers_present(const kp_bench_options *o, char *versions, size_t size, kp_err *err) {
+    json_t *json = NULL;
+    const char *missing = NULL, *have = NULL;
+    kp_status st = run_script(o, "check.py", "", &json, err);
+    if (!st && json_unpack(json, "{s:s, s:s}", "missing", &missing, "have", &have))
+        st = kp_fail(err, KP_DEVICE, "bench peer check.py: no \"missing\" and \"have\" in its last line");
+    if (!st && *missing)
+        st = kp_fail(err, KP_DEVICE, "bench --peers: %s has no %s; scripts/install-deps --peers installs the peers, "
+                     "--python names another interpreter", o->python, missing);
+    if (!st) snprintf(versions, size, "%s", have);
     json_decref(json);
     return st;
 }

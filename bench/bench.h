@@ -3,6 +3,8 @@
  *
  * A benchmark is one file and one row of the table in bench.c. */
 #pragma once
+#include <stddef.h>
+
 #include "kappa/status.h"
 
 typedef struct {
@@ -37,6 +39,8 @@ typedef struct {
 kp_status kp_bench_adam_clip(const kp_bench_options *options, kp_err *err);
 kp_status kp_bench_dqn_update(const kp_bench_options *options, kp_err *err);
 kp_status kp_bench_dqn_population(const kp_bench_options *options, kp_err *err);
+kp_status kp_bench_dqn_end_to_end(const kp_bench_options *options, kp_err *err);
+kp_status kp_bench_atari_env(const kp_bench_options *options, kp_err *err);
 
 /* All benchmarks; ends with a row whose name is NULL. */
 extern const kp_bench_row kp_bench_table[];
@@ -48,3 +52,7 @@ double kp_bench_median(double *x, int n); /* sorts x */
  * named; fills value[i] for name[i]. KP_DEVICE if it fails, with its last words. */
 kp_status kp_bench_peer(const kp_bench_options *options, const char *script, const char *arguments,
                         int n, const char *const name[], double *value, kp_err *err);
+
+/* KP_DEVICE where the interpreter lacks a package of peer_dir/requirements.txt. versions: of what it has,
+ * "torch 2.15.0, ..." */
+kp_status kp_bench_peers_present(const kp_bench_options *options, char *versions, size_t size, kp_err *err);

@@ -4,9 +4,10 @@ usage: dqn_update.py [--seconds 5]                                one agent
        dqn_update.py --population 8 --processes 2 [--seconds 5]   agents shared out, one process a core
 
 The network, loss and rule of preset dqn-cleanrl with kappa 2: valid padding (3136), /255, MSE, one step,
-batch 32, Adam 1e-4, then the weight clip. An update takes uint8 stacks to clipped weights, as ours
-does. The best of: compiled and plain, channels_last and not, 1 and all threads (one agent); of a
-population every process has one thread, and updates of all agents count.
+batch 32, Adam 1e-4, then the weight clip. An update takes uint8 stacks, which stay in cache, to clipped
+weights; ours also gathers them from a replay that does not. The best of: compiled and plain,
+channels_last and not, 1 and all threads (one agent); of a population every process has one thread, and
+updates of all agents count.
 """
 import argparse
 import itertools
@@ -21,21 +22,24 @@ import torch.nn.functional as F
 A, B, GAMMA, KAPPA = 6, 32, 0.99, 2.0
 
 
-def network(format):
-    layers = [torch.nn.Conv2d(4, 32, 8, 4), torch.nn.ReLU(), torch.nn.Conv2d(32, 64, 4, 2), torch.nn.ReLU(),
-              torch.nn.Conv2d(64, 64, 3, 1), torch.nn.ReLU(), torch.nn.Flatten(),
-              torch.nn.Linear(3136, 512), torch.nn.ReLU(), torch.nn.Linear(512, A)]
+def network(format, same):
+    """same: TensorFlow's padding, as in preset dqn-dopamine; else none."""
+    relu, conv = torch.nn.ReLU, torch.nn.Conv2d
+    pad = [torch.nn.ZeroPad2d((1, 2, 1, 2))] if same else []  # left, right, top, bottom
+    layers = [conv(4, 32, 8, 4, padding=2 if same else 0), relu(), *pad, conv(32, 64, 4, 2), relu(),
+              conv(64, 64, 3, 1, padding=1 if same else 0), relu(), torch.nn.Flatten(),
+              torch.nn.Linear(7744 if same else 3136, 512), relu(), torch.nn.Linear(512, A)]
     return torch.nn.Sequential(*layers).to(memory_format=format)
 
 
 class Agent:
-    def __init__(self, compiled, format, seed=0):
+    def __init__(self, compiled, format, seed=0, same=False, lr=1e-4, eps=1e-8):
         torch.manual_seed(seed)
         self.format = format
-        self.net, self.target = network(format), network(format)
+        self.net, self.target = network(format, same), network(format, same)
         self.target.load_state_dict(self.net.state_dict())
         self.parameters = list(self.net.parameters())
-        self.adam = torch.optim.Adam(self.parameters, lr=1e-4, fused=True)
+        self.adam = torch.optim.Adam(self.parameters, lr=lr, eps=eps, fused=True)
         weights = [p for p in self.parameters if p.dim() > 1]
         self.bounds = [KAPPA / w[0].numel() ** 0.5 for w in weights for _ in range(2)]  # a bias follows its weight
         self.lower = [torch.tensor(-b) for b in self.bounds]
