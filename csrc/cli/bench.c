@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "backend/backend.h"
@@ -12,11 +13,14 @@
 #include "bench.h"
 #include "cli.h"
 #include "env/env.h"
+#include "kappa/version.h"
 #include "machine.h"
+#include "run/rundir.h"
+#include "terminal.h"
 
 typedef struct {
-    int json;
-    char machine[160];
+    int json, n_rows;
+    char machine[160], date[32], peers[256]; /* peers "": not measured */
 } printer;
 
 static void describe_machine(char *text, size_t size) {
@@ -28,62 +32,102 @@ static void describe_machine(char *text, size_t size) {
 static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
 static void print_json(const printer *p, const kp_bench_result *r) {
-    json_t *o = json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:s, s:o, s:i, s:s, s:s}", "name", r->name,
-                          "ours", number(r->ours), "peer", number(r->peer), "unit", r->unit,
-                          "ratio", number(r->ours / r->peer), "limit", number(r->limit),
-                          "limit_name", r->limit_name ? r->limit_name : "", "reach", number(r->reach),
-                          "repeats", r->repeats, "machine", p->machine, "note", r->note);
+    const char *commit = kp_rundir_commit();
+    json_t *o = json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:s, s:o, s:i, s:s}", "name", r->name, "ours",
+                          number(r->ours), "peer", number(r->peer), "unit", r->unit, "ratio",
+                          number(r->ours / r->peer), "reach", number(r->reach), "limit", number(r->limit),
+                          "limit_name", r->limit_name ? r->limit_name : "", "share", number(r->ours / r->limit),
+                          "repeats", r->repeats, "note", r->note);
+    json_t *where = json_pack("{s:s, s:s, s:s, s:s, s:s}", "machine", p->machine, "peers", p->peers, "version",
+                              KP_VERSION, "commit", commit, "date", p->date);
+    json_object_update(o, where);
     char *text = json_dumps(o, JSON_REAL_PRECISION(5));
     puts(text ? text : "{}");
     free(text);
+    json_decref(where);
     json_decref(o);
 }
 
+static void print_head(const printer *p) {
+    if (*p->peers) printf("peers: ");
+    if (*p->peers) kp_print_wrapped(7, p->peers);
+    printf("\n%-19s %9s %9s %-13s %6s %6s %7s %6s\n", "", "ours", "peer", "", "ratio", "reach", "", "share");
+}
+
+/* share: of the limit, which the line below names. */
 static void print_row(const kp_bench_result *r) {
-    printf("%-34s %10.4g %-14s", r->name, r->ours, r->unit);
-    if (isfinite(r->peer)) printf("  peer %9.4g  ratio %5.2f", r->peer, r->ours / r->peer);
-    if (isfinite(r->peer) && isfinite(r->reach))
-        printf(" (reach %.2f%s)", r->reach, r->ours >= r->reach * r->peer ? "" : ", missed");
-    if (isfinite(r->limit)) printf("  %3.0f%% of %s (%.4g)", 100 * r->ours / r->limit, r->limit_name, r->limit);
-    if (r->note[0]) printf("  %s", r->note);
-    putchar('\n');
+    int beside = isfinite(r->peer), asked = isfinite(r->reach);
+    char peer[24] = "-", ratio[24] = "-", reach[24] = "-", share[24] = "-", note[320];
+    if (beside) snprintf(peer, sizeof peer, "%.4g", r->peer);
+    if (beside) snprintf(ratio, sizeof ratio, "%.2f", r->ours / r->peer);
+    if (asked) snprintf(reach, sizeof reach, "%.2f", r->reach);
+    if (isfinite(r->limit)) snprintf(share, sizeof share, "%.0f%%", 100 * r->ours / r->limit);
+    const char *verdict = !beside || !asked ? "" : r->ours >= r->reach * r->peer ? "reached" : "missed";
+    printf("%-19s %9.4g %9s %-13s %6s %6s %-7s %6s\n    ", r->name, r->ours, peer, r->unit, ratio, reach, verdict,
+           share);
+    if (isfinite(r->limit))
+        snprintf(note, sizeof note, "limit: %s, %.4g %s; %s", r->limit_name, r->limit, r->unit, r->note);
+    kp_print_wrapped(4, isfinite(r->limit) ? note : r->note);
 }
 
 static void emit(void *context, const kp_bench_result *r) {
     printer *p = context;
+    if (!p->json && !p->n_rows++) print_head(p);
     if (p->json) print_json(p, r);
     else print_row(r);
     fflush(stdout);
 }
 
+/* Every name is a benchmark's. */
+static kp_status check_names(int n, char **names, kp_err *err) {
+    for (int i = 0; i < n; i++) {
+        const kp_bench_row *row = kp_bench_table;
+        while (row->name && strcmp(names[i], row->name) != 0) row++;
+        if (!row->name)
+            return kp_fail(err, KP_BAD_CONFIG, "%s is not a benchmark; see kappa list benchmarks", names[i]);
+    }
+    return KP_OK;
+}
+
+static kp_status take_count(int *argc, char **argv, const char *name, int *count, kp_err *err) {
+    const char *text = NULL;
+    char *end = NULL;
+    kp_status st = kp_take_option(argc, argv, name, &text, err);
+    if (st || !text) return st;
+    long value = strtol(text, &end, 10);
+    if (!*text || *end || value < 1 || value > 1024)
+        return kp_fail(err, KP_BAD_CONFIG, "bench: %s: seen '%s', expected a whole number, 1 to 1024", name, text);
+    *count = (int)value;
+    return KP_OK;
+}
+
 static kp_status run(int argc, char **argv, kp_err *err) {
     printer p = { 0 };
-    const char *threads = "0", *repeats = "0", *peers = KP_SOURCE_DIR "/bench/peers";
+    const char *peers = KP_SOURCE_DIR "/bench/peers";
     kp_bench_options o = { .emit = emit, .context = &p, .python = kp_env_python() };
     p.json = kp_take_flag(&argc, argv, "--json");
     o.with_peers = kp_take_flag(&argc, argv, "--peers");
-    kp_status st = kp_take_option(&argc, argv, "--threads", &threads, err);
-    if (!st) st = kp_take_option(&argc, argv, "--repeats", &repeats, err);
+    kp_status st = take_count(&argc, argv, "--threads", &o.n_threads, err);
+    if (!st) st = take_count(&argc, argv, "--repeats", &o.repeats, err);
     if (!st) st = kp_take_option(&argc, argv, "--python", &o.python, err);
     if (!st) st = kp_take_option(&argc, argv, "--peer-dir", &peers, err);
     if (!st) st = kp_no_more_options(argc, argv, "bench", err);
+    if (!st) st = check_names(argc, argv, err);
+    o.peer_dir = peers;
+    if (!st && o.with_peers && access(peers, R_OK))
+        st = kp_fail(err, KP_BAD_DATA, "%s is not there; --peer-dir names the folder bench/peers of the source", peers);
+    if (!st && o.with_peers) st = kp_bench_peers_present(&o, p.peers, sizeof p.peers, err);
     if (st) return st;
-    o.n_threads = atoi(threads), o.repeats = atoi(repeats), o.peer_dir = peers;
-    if (o.with_peers && access(peers, R_OK))
-        return kp_fail(err, KP_BAD_DATA, "%s is not there; --peer-dir names the folder bench/peers of the source",
-                       peers);
+    time_t now = time(NULL);
+    strftime(p.date, sizeof p.date, "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
     describe_machine(p.machine, sizeof p.machine);
     if (!p.json) printf("%s\n", p.machine);
-    int found = 0;
+    fflush(stdout);
     for (const kp_bench_row *row = kp_bench_table; !st && row->name; row++) {
         int wanted = argc == 0;
         for (int i = 0; i < argc; i++) wanted |= !strcmp(argv[i], row->name);
         if (wanted) st = row->run(&o, err);
-        found += wanted;
     }
-    if (!st && !found)
-        return kp_fail(err, KP_BAD_CONFIG, "%s is not a benchmark; see kappa bench --help",
-                       argc ? argv[0] : "nothing");
     return st;
 }
 
@@ -92,11 +136,19 @@ const kp_command kp_command_bench = {
     .what = "measure speed, beside PyTorch where asked",
     .run = run,
     .help =
-        "usage: kappa bench [WHAT ...] [--peers] [--json] [--threads N] [--repeats N] [--python P]\n\n"
-        "  WHAT       adam_clip, dqn_update, dqn_population, dqn_end_to_end, atari_env; all if none is named\n"
-        "  --peers    measure the peers of bench/peers in the same run and print ratios\n"
-        "             (scripts/install-deps --peers installs them)\n"
-        "  --json     one object a line: name, ours, peer, unit, ratio, limit, repeats, machine\n"
-        "  --python   the interpreter for peers (default: the one that runs the Atari workers)\n\n"
+        "usage: kappa bench [WHAT ...] [--peers] [--json] [--threads N] [--repeats N]\n"
+        "                   [--python P] [--peer-dir DIR]\n\n"
+        "  WHAT         adam_clip, dqn_update, dqn_population, dqn_end_to_end, atari_env;\n"
+        "               all if none is named\n"
+        "  --peers      measure the peers of bench/peers in the same run and print\n"
+        "               ratios; scripts/install-deps --peers installs them\n"
+        "  --json       one object a line: name, ours, peer, unit, ratio, reach, limit,\n"
+        "               share, repeats, note, machine, peers, version, commit, date\n"
+        "  --threads N  of ours; peers take every CPU allowed, so for fewer of both\n"
+        "               run under taskset\n"
+        "  --repeats N  timings that a median is taken of\n"
+        "  --python P   of peers and emulators; else the one of the Atari workers\n"
+        "  --peer-dir   the folder bench/peers of another source\n\n"
+        "Run it on a quiet machine. bench/README.md says what each measures.\n\n"
         "example: kappa bench adam_clip dqn_update --peers\n",
 };

@@ -141,11 +141,13 @@ static kp_status write_record(kp_rundir *dir, kp_err *err) {
     return st;
 }
 
+const char *kp_rundir_commit(void) { return KP_COMMIT; }
+
 kp_status kp_rundir_start(kp_rundir *dir, const kp_run_info *info, kp_err *err) {
     struct utsname host;
     json_t *old = dir->record, *r = json_object(), *seeds = json_array(), *libraries = json_object();
     json_object_set_new(r, "version", json_string(KP_VERSION));
-    json_object_set_new(r, "commit", text_or_null(KP_COMMIT));
+    json_object_set_new(r, "commit", text_or_null(kp_rundir_commit()));
     json_object_set_new(r, "host", text_or_null(uname(&host) ? NULL : host.nodename));
     json_object_set_new(r, "process", json_integer(getpid()));
     json_object_set_new(r, "device", text_or_null(info->device));

@@ -63,3 +63,6 @@ void kp_rundir_close(kp_rundir *dir);
 kp_status kp_rundir_peek(const char *path, kp_run_state *state, int *exit_code, int *holder, kp_err *err);
 int kp_rundir_has_config(const char *path); /* 1 where a config.yaml stands: a run, or the start of one */
 const char *kp_run_state_name(kp_run_state state);
+
+/* The commit that the build was configured at, "-dirty" where files had changed; "": unknown. */
+const char *kp_rundir_commit(void);
