@@ -4,8 +4,8 @@ usage: dqn_end_to_end.py [--game pong] [--envs 8] [--replay-ratio 0.25] [--secon
 
 The network and rule of preset dqn-dopamine (same padding, 7744; Adam 6.25e-5, eps 1.5e-4; MSE) with kappa 2,
 batch 32 from a numpy replay of single frames, epsilon .1; actions by the network for all games at once; games on
-AtariVectorEnv's threads, with the preset's rules (sticky actions .25, no no-ops, no FIRE). Compiled, channels_last.
-The best of: 1 and all threads for PyTorch; games played while updates run and not.
+AtariVectorEnv's threads, with the preset's rules (sticky actions .25, no no-ops, no FIRE). torch.compile with
+max-autotune, channels_last. The best of: 1 and all threads for PyTorch; games played while updates run and not.
 """
 import argparse
 import itertools
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from ale_py.vector_env import AtariVectorEnv
 
-from dqn_update import A, Agent, B, GAMMA
+from dqn_update import A, Agent, B, GAMMA, TUNED
 
 TRANSITIONS, FILL, TARGET_PERIOD, EPSILON = 20000, 1000, 250, 0.1
 
@@ -61,8 +61,8 @@ class Training:
                                   noop_max=0, use_fire_reset=False)
         # Pong has 6 actions, as the network; others need theirs.
         assert self.env.single_action_space.n == A, f"{game} has {self.env.single_action_space.n} actions"
-        self.agent = Agent(compiled=True, format=torch.channels_last, same=True, lr=6.25e-5, eps=1.5e-4)
-        self.act = torch.compile(self.agent.net)
+        self.agent = Agent(TUNED, format=torch.channels_last, same=True, lr=6.25e-5, eps=1.5e-4)
+        self.act = torch.compile(self.agent.net, mode=TUNED)
         self.replay = Replay(envs, rng)
         self.envs, self.overlap, self.rng = envs, overlap, rng
         self.observation, _ = self.env.reset(seed=1)
