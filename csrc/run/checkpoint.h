@@ -20,7 +20,7 @@
 
 #include "kappa/status.h"
 
-enum { KP_CHECKPOINT_FORMAT = 1, KP_CHECKPOINT_MAX_DIMS = 8 };
+enum { KP_CHECKPOINT_FORMAT = 1, KP_CHECKPOINT_MAX_DIMS = 8, KP_CHECKPOINT_NEWEST = -1 };
 
 typedef enum { KP_F32, KP_F64, KP_I32, KP_I64, KP_U8, KP_U32, KP_U64 } kp_dtype;
 
@@ -48,6 +48,12 @@ void kp_checkpoint_abandon(kp_checkpoint_writer *writer); /* instead of commit; 
  * is "" otherwise. *checkpoint is NULL where there never was one. KP_STORAGE: there are some, and all
  * are damaged. */
 kp_status kp_checkpoint_open(kp_checkpoint **checkpoint, const char *folder, char warning[512], kp_err *err);
+
+/* The same for who needs the arrays alone and holds no lock: files that checkpoints share (the replay) are
+ * not looked at, and one that the writer deletes meanwhile is passed over for the newer one. step: of the
+ * one that is wanted; KP_CHECKPOINT_NEWEST. */
+kp_status kp_checkpoint_open_state(kp_checkpoint **checkpoint, const char *folder, int64_t step, char warning[512],
+                                   kp_err *err);
 int64_t kp_checkpoint_step(const kp_checkpoint *checkpoint);
 
 /* Copies an array out. KP_STORAGE where it is missing or has another type or shape. */

@@ -62,7 +62,7 @@ static kp_status check_file(const char *path, const json_t *row, kp_err *err) {
 }
 
 static kp_status check_files(const char *folder, int64_t step, const json_t *manifest,
-                             kp_err *err) {
+                             int with_shared, kp_err *err) {
     char path[KP_PATH], part[KP_PATH];
     size_t i;
     json_t *row;
@@ -72,7 +72,7 @@ static kp_status check_files(const char *folder, int64_t step, const json_t *man
         if (!st) st = check_file(path, row, err);
         if (st) return st;
     }
-    json_array_foreach(json_object_get(manifest, "shared"), i, row) {
+    json_array_foreach(with_shared ? json_object_get(manifest, "shared") : NULL, i, row) {
         const char *subfolder = json_string_value(json_object_get(row, "folder"));
         const char *name = json_string_value(json_object_get(row, "name"));
         kp_status st = kp_path_join(part, folder, subfolder ? subfolder : "?", err);
@@ -111,13 +111,15 @@ static kp_status map_state(kp_checkpoint *c, kp_err *err) {
     return KP_OK;
 }
 
-static kp_status open_one(kp_checkpoint **out, const char *folder, int64_t step, kp_err *err) {
+static kp_status open_one(kp_checkpoint **out, const char *folder, int64_t step, int with_shared,
+                          kp_err *err) {
     json_t *manifest = NULL;
+    *out = NULL;
     kp_checkpoint *c = calloc(1, sizeof *c);
     if (!c) return kp_fail(err, KP_STORAGE, "%s: out of host memory", folder);
     c->step = step;
     kp_status st = kp_checkpoint_manifest(&manifest, folder, step, err);
-    if (!st) st = check_files(folder, step, manifest, err);
+    if (!st) st = check_files(folder, step, manifest, with_shared, err);
     if (!st) st = kp_checkpoint_path(c->path, folder, step, KP_STATE_FILE, err);
     if (!st) st = map_state(c, err);
     json_decref(manifest);
@@ -129,17 +131,19 @@ static kp_status open_one(kp_checkpoint **out, const char *folder, int64_t step,
     return KP_OK;
 }
 
-kp_status kp_checkpoint_open(kp_checkpoint **out, const char *folder, char warning[512],
-                             kp_err *err) {
+/* *last: the newest step that was there, -1: none. */
+static kp_status open_newest(kp_checkpoint **out, const char *folder, int with_shared,
+                             char warning[512], int64_t *last, kp_err *err) {
     int64_t *steps = NULL;
     int n = 0;
     size_t used = 0;
     *out = NULL;
     warning[0] = 0;
     kp_status st = kp_checkpoint_list(folder, &steps, &n, err);
+    *last = n > 0 ? steps[n - 1] : -1;
     for (int i = n - 1; !st && !*out && i >= 0; i--) {
         kp_err why = { "" };
-        if (!open_one(out, folder, steps[i], &why)) break;
+        if (!open_one(out, folder, steps[i], with_shared, &why)) break;
         int put = snprintf(warning + used, 512 - used, "%s%s", used ? "; " : "", why.text);
         used = used + (size_t)put < 511 ? used + (size_t)put : 511;
     }
@@ -147,6 +151,36 @@ kp_status kp_checkpoint_open(kp_checkpoint **out, const char *folder, char warni
         st = kp_fail(err, KP_STORAGE, "%s: all %d checkpoints are damaged: %.360s", folder, n,
                      warning);
     free(steps);
+    return st;
+}
+
+kp_status kp_checkpoint_open(kp_checkpoint **out, const char *folder, char warning[512],
+                             kp_err *err) {
+    int64_t last;
+    return open_newest(out, folder, 1, warning, &last, err);
+}
+
+/* A writer deletes only after a newer one has appeared. */
+static int has_newer(const char *folder, int64_t last) {
+    int64_t *steps = NULL;
+    int n = 0,
+        newer = !kp_checkpoint_list(folder, &steps, &n, NULL) && n > 0 && steps[n - 1] > last;
+    free(steps);
+    return newer;
+}
+
+kp_status kp_checkpoint_open_state(kp_checkpoint **out, const char *folder, int64_t step,
+                                   char warning[512], kp_err *err) {
+    enum { TRIES = 20 };
+    int64_t last;
+    kp_status st = KP_OK;
+    warning[0] = 0;
+    if (step != KP_CHECKPOINT_NEWEST) return open_one(out, folder, step, 0, err);
+    for (int i = 0; i < TRIES; i++) {
+        st = open_newest(out, folder, 0, warning, &last, err);
+        if ((!st && !warning[0]) || !has_newer(folder, last)) break;
+        if (i + 1 < TRIES) kp_checkpoint_close(*out);
+    }
     return st;
 }
 
