@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gif_lib.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/files.h"
@@ -16,7 +18,8 @@ enum { COLOURS = 128, WIDEN = 2 }; /* a pixel of the console is about twice as w
 struct kp_gif {
     GifFileType *file;
     char path[KP_PATH], partial[KP_PATH];
-    int width, height, centiseconds, n;
+    int width, height, n;
+    double seconds;  /* of a frame */
     uint8_t *before; /* [height][width] */
     uint8_t *line;   /* [WIDEN * width] */
 };
@@ -55,11 +58,14 @@ static kp_status begin_file(kp_gif *g, const uint32_t *palette, kp_err *err) {
 }
 
 kp_status kp_gif_open(kp_gif **out, const char *path, int width, int height,
-                      const uint32_t *palette, int centiseconds, kp_err *err) {
+                      const uint32_t *palette, double seconds, kp_err *err) {
+    struct stat there;
     *out = NULL;
+    if (!stat(path, &there) && !S_ISREG(there.st_mode)) /* /dev/null would be replaced */
+        return kp_fail(err, KP_STORAGE, "%s: is there already, and is no file", path);
     kp_gif *g = calloc(1, sizeof *g);
     if (!g) return kp_fail(err, KP_BAD_CONFIG, "%s: out of host memory", path);
-    g->width = width, g->height = height, g->centiseconds = centiseconds;
+    g->width = width, g->height = height, g->seconds = seconds;
     g->before = calloc((size_t)width, (size_t)height);
     g->line = malloc((size_t)WIDEN * (size_t)width);
     snprintf(g->path, sizeof g->path, "%s", path);
@@ -95,8 +101,9 @@ static int column_differs(const kp_gif *g, const uint8_t *s, int x, int top, int
 }
 
 static int put_frame(kp_gif *g, const uint8_t *s, int left, int top, int right, int bottom) {
+    long begin = lround(100 * g->seconds * g->n), end = lround(100 * g->seconds * (g->n + 1));
     GraphicsControlBlock control = { .DisposalMode = DISPOSE_DO_NOT,
-                                     .DelayTime = g->centiseconds,
+                                     .DelayTime = (int)(end - begin),
                                      .TransparentColor = NO_TRANSPARENT_COLOR };
     GifByteType bytes[4];
     size_t n = EGifGCBToExtension(&control, bytes);

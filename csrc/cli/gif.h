@@ -8,8 +8,9 @@
 typedef struct kp_gif kp_gif;
 
 /* Screens are [height][width] bytes, colour palette[byte / 2] (128 of 0xRRGGBB), shown twice as wide, for
- * centiseconds each. KP_STORAGE where the file cannot be made. */
-kp_status kp_gif_open(kp_gif **gif, const char *path, int width, int height, const uint32_t *palette, int centiseconds,
+ * `seconds` each, rounded so that the whole keeps time (a GIF counts in 0.01 s). KP_STORAGE where the file
+ * cannot be made, or something that is no file is there. */
+kp_status kp_gif_open(kp_gif **gif, const char *path, int width, int height, const uint32_t *palette, double seconds,
                       kp_err *err);
 kp_status kp_gif_frame(kp_gif *gif, const uint8_t *screen, kp_err *err);
 int kp_gif_frames(const kp_gif *gif);

@@ -6,8 +6,6 @@
 
 #include "gather_stack/gather_stack.h"
 
-enum { ENV_SHIFT = 48 }; /* counter = environment << 48 | agent step */
-
 struct kp_actor {
     kp_backend *backend;
     kp_actor_options o;
@@ -69,7 +67,7 @@ static int draw(kp_actor *a, const double *epsilon, uint64_t counter, int *actio
             int *act = &action[p * a->o.E + e];
             if (*act == IDLE) continue;
             kp_philox_block r = kp_philox(a->seed[p], a->o.stream,
-                                          (uint64_t)e << ENV_SHIFT | counter);
+                                          ((uint64_t)e << KP_ACTOR_ENV_SHIFT) + counter);
             if ((double)kp_uniform(r.x[0]) < epsilon[p])
                 *act = (int)kp_below(r.x[1], r.x[2], (uint64_t)a->o.n_actions);
             else *act = GREEDY, a->needs[p] = 1;

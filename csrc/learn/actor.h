@@ -19,6 +19,8 @@ typedef struct {
 
 typedef struct kp_actor kp_actor;
 
+enum { KP_ACTOR_ENV_SHIFT = 48 }; /* a draw's counter: (environment << 48) + the counter of kp_actor_act */
+
 kp_status kp_actor_open(kp_actor **actor, kp_backend *backend, const kp_actor_options *options, kp_err *err);
 
 /* [P][E][stack] host: the current observation of each environment; fill it before kp_actor_act. */

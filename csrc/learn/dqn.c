@@ -119,7 +119,7 @@ static kp_status act(kp_dqn *d, kp_err *err) {
 
 static kp_status evaluate(kp_dqn *d, kp_err *err) {
     int n = d->member->eval.episodes;
-    kp_status st = kp_evaluator_run(d->evaluator, d->evaluations, d->active, d->eval_returns,
+    kp_status st = kp_evaluator_run(d->evaluator, d->evaluations, 0, d->active, d->eval_returns,
                                     d->listener, &d->progress, err);
     if (st) return st;
     d->evaluations++;

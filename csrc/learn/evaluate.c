@@ -42,6 +42,10 @@ kp_status kp_evaluator_open(kp_evaluator **out, kp_backend *backend, const kp_ev
     env.n_envs = (int)lanes;
     env.stream = KP_STREAM_EVAL_ENV;
     if (!st) st = kp_env_open(&v->env, &env, err);
+    if (!st && kp_env_n_actions(v->env) != kp_net_n_outputs(o->net))
+        st = kp_fail(err, KP_BAD_CONFIG,
+                     "evaluation: the network has %d outputs, but %s has %d actions",
+                     kp_net_n_outputs(o->net), env.game, kp_env_n_actions(v->env));
     kp_ring_options ring = { .P = o->P,
                              .E = o->episodes,
                              .frame_bytes = KP_FRAME_BYTES,
@@ -71,7 +75,7 @@ kp_status kp_evaluator_open(kp_evaluator **out, kp_backend *backend, const kp_ev
 }
 
 /* Starts the games of the active members. Returns how many, or -1. */
-static int start(kp_evaluator *v, int64_t index, const uint8_t *active, double *returns,
+static int start(kp_evaluator *v, int64_t index, int first, const uint8_t *active, double *returns,
                  kp_err *err, kp_status *st) {
     int n = 0;
     for (int i = 0; i < v->P * v->E; i++) {
@@ -79,8 +83,8 @@ static int start(kp_evaluator *v, int64_t index, const uint8_t *active, double *
         returns[i] = NAN;
         v->playing[i] = !active || active[p];
         if (!v->playing[i]) continue;
-        kp_philox_block r = kp_philox(v->seed[p], KP_STREAM_EVAL_ENV,
-                                      (uint64_t)index << 16 | (uint64_t)(i % v->E));
+        uint64_t game = (uint64_t)index << 16 | (uint64_t)(first + i % v->E);
+        kp_philox_block r = kp_philox(v->seed[p], KP_STREAM_EVAL_ENV, game);
         const uint8_t *frame = NULL;
         *st = kp_env_reset(v->env, i, (uint64_t)r.x[0] << 32 | r.x[1], &frame, err);
         if (*st) return -1;
@@ -90,11 +94,13 @@ static int start(kp_evaluator *v, int64_t index, const uint8_t *active, double *
     return n;
 }
 
-kp_status kp_evaluator_run(kp_evaluator *v, int64_t index, const uint8_t *active, double *returns,
-                           const kp_listener *listener, const kp_progress *now, kp_err *err) {
+kp_status kp_evaluator_run(kp_evaluator *v, int64_t index, int first, const uint8_t *active,
+                           double *returns, const kp_listener *listener, const kp_progress *now,
+                           kp_err *err) {
     kp_status st = KP_OK;
-    int left = start(v, index, active, returns, err, &st);
-    uint64_t base = (uint64_t)index << 24; /* a game has fewer than 2^24 agent steps */
+    int games = start(v, index, first, active, returns, err, &st), left = games;
+    /* a game has fewer than 2^24 agent steps */
+    uint64_t base = ((uint64_t)first << KP_ACTOR_ENV_SHIFT) + ((uint64_t)index << 24);
     for (int64_t step = 0; !st && left > 0; step++) {
         if (kp_stop_requested())
             return kp_fail(err, KP_INTERRUPTED, "stopped during an evaluation");
@@ -103,7 +109,7 @@ kp_status kp_evaluator_run(kp_evaluator *v, int64_t index, const uint8_t *active
             if (v->playing[i])
                 kp_ring_stack(v->ring, i, kp_actor_stacks(v->actor) + (int64_t)i * v->stack);
         }
-        st = kp_actor_act(v->actor, v->epsilon, base | (uint64_t)step, v->action, err);
+        st = kp_actor_act(v->actor, v->epsilon, base + (uint64_t)step, v->action, err);
         if (!st) st = kp_env_step(v->env, v->action, v->result, err);
         for (int i = 0; !st && i < v->P * v->E; i++) {
             const kp_env_result *r = &v->result[i];
@@ -119,7 +125,7 @@ kp_status kp_evaluator_run(kp_evaluator *v, int64_t index, const uint8_t *active
         }
         if (listener && listener->tell) {
             kp_progress told = *now;
-            told.phase = "evaluate", told.eval_step = step + 1;
+            told.phase = "evaluate", told.eval_step = step + 1, told.eval_over += games - left;
             listener->tell(listener->context, &told);
         }
     }

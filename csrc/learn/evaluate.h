@@ -1,7 +1,8 @@
 /* evaluate.h: whole games with the current networks, apart from training: own environments, own
  * random numbers, unclipped returns (Machado et al. 2018 for what a return is).
  *
- * Evaluation `index` of a member plays the same games in any population, and after a resume. */
+ * Evaluation `index` of a member plays the same games in any population, and after a resume. Game g of it
+ * does not depend on how many there are: a longer evaluation begins with the games of a shorter one. */
 #pragma once
 #include "actor.h"
 #include "env/env.h"
@@ -23,12 +24,14 @@ kp_status kp_evaluator_open(kp_evaluator **evaluator, kp_backend *backend, const
                             kp_err *err);
 
 /* Plays until every game of the active members is over.
+ *   first      number of the first game, the others follow; all below 65536
  *   active     [P], NULL: all; other members' returns become NAN
  *   returns    [P][episodes]
  *   listener   told `now` with the phase "evaluate"; may be NULL
  * KP_INTERRUPTED when kp_stop_requested(): nothing is kept, the same evaluation can be run again. */
-kp_status kp_evaluator_run(kp_evaluator *evaluator, int64_t index, const uint8_t *active, double *returns,
-                           const kp_listener *listener, const kp_progress *now, kp_err *err);
+kp_status kp_evaluator_run(kp_evaluator *evaluator, int64_t index, int first, const uint8_t *active,
+                           double *returns, const kp_listener *listener, const kp_progress *now,
+                           kp_err *err);
 
 /* For a listener that looks on: the games, member after member, `episodes` of each, and whether one is
  * still being played. */

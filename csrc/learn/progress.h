@@ -16,6 +16,7 @@ typedef struct {
     int64_t agent_step, agent_steps; /* of each member: now, at the end */
     int64_t updates;                 /* of each member */
     int64_t eval_step;      /* "evaluate": agent steps of the longest game so far */
+    int eval_over;          /* "evaluate": games that are over */
     const kp_member_progress *member; /* [P] */
 } kp_progress;
 

@@ -8,7 +8,7 @@
 #include "env/games.h"
 #include "scratch.h"
 
-static const char *const commands[] = { "report", "config", "list", "doctor", "bench" };
+static const char *const commands[] = { "report", "config", "list", "doctor", "bench", "eval" };
 
 Test(commands, help_shows_an_example) {
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
@@ -62,6 +62,10 @@ Test(commands, what_is_wrong_is_said_on_one_line_with_its_exit_code) {
         { { "report", "--format=html" }, 2, "--format=html is not an option of `kappa report`" },
         { { "report", "x", "-o" }, 2, "-o needs a value" },
         { { "report", "/nowhere" }, 6, "/nowhere: " },
+        { { "eval" }, 2, "name a run's directory" },
+        { { "eval", "/nowhere" }, 2, "/nowhere: there is no such folder" },
+        { { "eval", "x", "--episodes", "ten" }, 2, "--episodes ten: expected a number from 1 to 10000" },
+        { { "eval", "x", "--checkpoint" }, 2, "--checkpoint needs a value" },
         { { "bench", "adam_clips" }, 2, "adam_clips is not a benchmark; see kappa list benchmarks" },
         { { "bench", "--threads=two" }, 2, "--threads: seen 'two', expected a whole number, 1 to 1024" },
         { { "bench", "--peers", "--peer-dir", "/nowhere" }, 3, "/nowhere is not there; --peer-dir names" },

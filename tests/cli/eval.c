@@ -4,7 +4,10 @@
 #include <gif_lib.h>
 #include <jansson.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include "base/files.h"
 #include "scratch.h"
@@ -15,8 +18,8 @@ static char home[KP_PATH];
     "dqn-tianshou", "env.game=breakout", "env.count=1", "train.agent_steps=160",                   \
         "train.replay_ratio=0.25", "net.hidden=16", "dqn.batch=4", "buffer.transitions=200",       \
         "buffer.min_transitions=40", "eval.interval_steps=80", "eval.episodes=3",                  \
-        "eval.epsilon=0.5", "log.interval_steps=80", "threads=1", "env.workers=1",                 \
-        "optim.clip.kappa=1", "population.size=2"
+        "eval.epsilon=0.5", "eval.max_agent_steps=200", "threads=1", "log.interval_steps=80",      \
+        "env.workers=1", "optim.clip.kappa=1", "population.size=2"
 
 static void setup(void) {
     setenv("KAPPA_PYTHON", KP_TEST_PYTHON, 1);
@@ -110,13 +113,13 @@ Test(cli_eval, a_gif_shows_the_game) {
     const program_said *p = PROGRAM("eval", "runs/a", "--member=1", "--gif", "a.gif",
                                     "--gif-seconds=5");
     cr_assert_eq(p->code, 0, "%s", p->err);
-    cr_expect(strstr(p->err, "a.gif: 71 frames, the rest of the game is cut off"), "%s", p->err);
+    cr_expect(strstr(p->err, "a.gif: 75 frames, the rest of the game is cut off"), "%s", p->err);
     cr_expect(!kp_file_exists("a.gif.partial"));
     GifFileType *gif = DGifOpenFileName("a.gif", &error);
     cr_assert(gif && DGifSlurp(gif) == GIF_OK, "%d", error);
-    cr_expect(gif->SWidth == 320 && gif->SHeight == 210 && gif->ImageCount == 71,
+    cr_expect(gif->SWidth == 320 && gif->SHeight == 210 && gif->ImageCount == 75,
               "%d x %d, %d frames", gif->SWidth, gif->SHeight, gif->ImageCount);
-    const SavedImage *first = &gif->SavedImages[0], *last = &gif->SavedImages[70];
+    const SavedImage *first = &gif->SavedImages[0], *last = &gif->SavedImages[74];
     cr_expect(first->ImageDesc.Width == 320 && first->ImageDesc.Height == 210,
               "the first frame is whole");
     cr_expect(last->ImageDesc.Width * last->ImageDesc.Height < 320 * 210,
@@ -127,7 +130,155 @@ Test(cli_eval, a_gif_shows_the_game) {
     const GifColorType *brick = &gif->SColorMap->Colors[first->RasterBits[60 * 320 + 160]];
     cr_expect(brick->Red == 200 && brick->Green == 72 && brick->Blue == 72,
               "the top row of bricks is red: %d %d %d", brick->Red, brick->Green, brick->Blue);
+    int centiseconds = 0;
+    for (int i = 0; i < gif->ImageCount; i++) {
+        GraphicsControlBlock control;
+        cr_assert_eq(DGifSavedExtensionToGCB(gif, i, &control), GIF_OK);
+        centiseconds += control.DelayTime;
+    }
+    cr_expect_eq(centiseconds, 500, "75 agent steps of 4 frames at 60 a second take 5 s, not %d",
+                 centiseconds);
     DGifCloseFile(gif, &error);
+}
+
+/* ---- what a user may meet
+ * ------------------------------------------------------------------------- */
+
+/* Games of at most `cap` agent steps; one member. */
+static void train_short(const char *dir, const char *name, const char *cap, const char *more) {
+    char run_dir[64], run_name[64];
+    snprintf(run_dir, sizeof run_dir, "run.dir=%s", dir);
+    snprintf(run_name, sizeof run_name, "run.name=%s", name);
+    const program_said *p = PROGRAM("train", SMALL, "population.size=1", run_dir, run_name, cap,
+                                    more);
+    cr_assert(p->code == 0 || p->code == 5, "%s", p->err);
+}
+
+Test(cli_eval, more_games_begin_with_those_of_fewer) { /* of 16 members 8 games fit side by side,
+                                                          others take turns */
+    char want[512];
+    const program_said *p = PROGRAM("train", SMALL, "population.size=16", "run.dir=many",
+                                    "eval.interval_steps=0", "train.agent_steps=48");
+    cr_assert_eq(p->code, 0, "%s", p->err);
+    p = PROGRAM("eval", "many", "--member=3", "--episodes=9", "--json");
+    const char *returns = strstr(p->out, "\"returns\": [");
+    cr_assert(returns && strlen(returns) < sizeof want && strstr(p->out, "\"games\": 9"), "%s%s",
+              p->out, p->err);
+    strcpy(want, returns);
+    p = PROGRAM("eval", "many", "--member=3", "--episodes=8", "--json");
+    returns = strstr(p->out, "\"returns\": [");
+    cr_assert(returns, "%s", p->err);
+    size_t n = strcspn(returns, "]");
+    cr_expect(!strncmp(returns, want, n) && want[n] == ',', "%s does not begin as %s", want,
+              returns);
+    cr_expect(strpbrk(want, "123456789"), "or it would say nothing: %s", want);
+}
+
+Test(cli_eval, a_folder_of_runs) {
+    cr_assert_eq(kp_folder_remove("runs", NULL), KP_OK);
+    train_short("runs/a", "alpha", "eval.max_agent_steps=20", "seed=1");
+    train_short("runs/b", "beta", "eval.max_agent_steps=20", "seed=2");
+    const program_said *p = PROGRAM("eval", "runs", "--member=beta", "--gif=b.gif");
+    cr_expect(p->code == 0 && strstr(p->out, "runs/b  beta ") && !strstr(p->out, "alpha"), "%s%s",
+              p->out, p->err);
+    cr_expect(kp_file_exists("b.gif"));
+    p = PROGRAM("eval", "runs", "--gif=first.gif");
+    const char *said = strstr(p->err, "first.gif: ");
+    cr_expect(p->code == 0 && said && !strstr(said + 1, "first.gif: "), "one game is filmed: %s",
+              p->err);
+    p = PROGRAM("eval", "runs", "--member=gamma");
+    cr_expect(p->code == 2 && strstr(p->err, "runs: none of its 2 runs has a member gamma to play"),
+              "%d: %s", p->code, p->err);
+    p = PROGRAM("eval", "runs", "--checkpoint=runs/a/checkpoint/0000000160");
+    cr_expect(p->code == 2 &&
+                  strstr(p->err, "runs: is a folder of runs; --checkpoint is of one run"),
+              "%d: %s", p->code, p->err);
+    cr_assert_eq(kp_folder_remove("runs/a/checkpoint", NULL), KP_OK);
+    p = PROGRAM("eval", "runs");
+    cr_expect(p->code == 0 && strstr(p->out, "beta") &&
+                  strstr(p->err, "runs/a: has no checkpoint yet, left out"),
+              "%d: %s", p->code, p->err);
+}
+
+Test(cli_eval, a_checkpoint_by_name) {
+    static char newest[sizeof((program_said *)0)->out];
+    strcpy(newest, PROGRAM("eval", "runs/a", "--json")->out);
+    cr_assert_eq(kp_folder_make("kept", NULL), KP_OK);
+    cr_assert(!rename("runs/a/checkpoint/0000000160", "kept/0000000160"));
+    const program_said *p = PROGRAM("eval", "runs/a", "--json", "--checkpoint=kept/0000000160/");
+    cr_expect(p->code == 0, "%s", p->err);
+    cr_expect_str_eq(p->out, newest);
+    p = PROGRAM("eval", "runs/a", "--checkpoint=kept/0000000170");
+    cr_expect(p->code == 2 && strstr(p->err, "kept/0000000170: there is no such folder"), "%d: %s",
+              p->code, p->err);
+    p = PROGRAM("eval", "runs/a", "--checkpoint=kept");
+    cr_expect(p->code == 2 && strstr(p->err, "kept: is no checkpoint; "), "%d: %s", p->code,
+              p->err);
+    cr_assert(!truncate("kept/0000000160/state.safetensors", 1000));
+    p = PROGRAM("eval", "runs/a", "--checkpoint=kept/0000000160");
+    cr_expect(p->code == 6 && strstr(p->err, "state.safetensors: altered: 1000 bytes"), "%d: %s",
+              p->code, p->err);
+}
+
+Test(cli_eval, a_member_that_is_not_finite_does_not_play) {
+    const program_said *p = PROGRAM("train", SMALL, "population.size=1", "run.dir=nan",
+                                    "optim.lr=1000", "optim.eps=1e-8", "optim.clip.kappa=none",
+                                    "train.agent_steps=600");
+    cr_assert_eq(p->code, 5, "%d: %s", p->code, p->err);
+    p = PROGRAM("eval", "nan", "--gif=nan.gif");
+    cr_expect(p->code == 5 && strstr(p->out, "not finite"), "%d: %s", p->code, p->out);
+    cr_expect(strstr(p->err,
+                     "nan: 1 of 1 members have weights that are not finite and did not play"),
+              "%s", p->err);
+    cr_expect(!kp_file_exists("nan.gif"));
+    p = PROGRAM("eval", "nan", "--json");
+    cr_expect(strstr(p->out, "\"games\": 0, \"mean\": null"), "%s", p->out);
+}
+
+Test(cli_eval, a_damaged_newest_checkpoint_is_passed_over) {
+    cr_assert(!rename("runs/a/checkpoint/0000000160", "whole"));
+    program_running r = PROGRAM_START("train", SMALL, "run.dir=runs/b", "train.agent_steps=100000",
+                                      "eval.interval_steps=0", "checkpoint.interval_seconds=0.05");
+    char **name = NULL, path[KP_PATH];
+    int n = 0, n_whole = 0;
+    for (int i = 0; i < 2000 && n_whole < 2; i++, n_whole = 0) {
+        nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+        free(name);
+        name = NULL, n = 0;
+        if (kp_file_exists("runs/b/checkpoint"))
+            kp_folder_list("runs/b/checkpoint", &name, &n, NULL);
+        for (int k = 0; k < n; k++) n_whole += name[k][0] == '0';
+        if (n_whole >= 2) break;
+    }
+    /* a run in training may be read */
+    const program_said *p = PROGRAM("eval", "runs/b", "--episodes=1");
+    cr_expect(p->code == 0 && !strstr(p->err, "damaged"), "%d: %s", p->code, p->err);
+    kill(r.pid, SIGTERM);
+    cr_expect_eq(program_end(r)->code, 85);
+    free(name);
+    cr_assert_eq(kp_folder_list("runs/b/checkpoint", &name, &n, NULL), KP_OK);
+    const char *newest = "";
+    for (int k = 0; k < n; k++)
+        if (name[k][0] == '0') newest = name[k];
+    snprintf(path, sizeof path, "runs/b/checkpoint/%s/state.safetensors", newest);
+    cr_assert(!truncate(path, 1000), "%s", path);
+    p = PROGRAM("eval", "runs/b", "--episodes=1");
+    cr_expect(p->code == 0 &&
+                  strstr(p->err, "a checkpoint is damaged, the one before it is used: "),
+              "%d: %s", p->code, p->err);
+    free(name);
+}
+
+Test(cli_eval, a_stopped_film_leaves_no_half_picture) {
+    program_running r = PROGRAM_START("eval", "runs/a", "--episodes=100", "--gif=a.gif");
+    for (int i = 0; i < 2000 && !kp_file_exists("a.gif.partial"); i++)
+        nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+    cr_expect(kp_file_exists("a.gif.partial"));
+    kill(r.pid, SIGTERM);
+    const program_said *p = program_end(r);
+    cr_expect(p->code == 85 && strstr(p->err, "stopped; the same command plays these games again"),
+              "%d: %s", p->code, p->err);
+    cr_expect(!kp_file_exists("a.gif") && !kp_file_exists("a.gif.partial"));
 }
 
 Test(cli_eval, bad_input) {
@@ -145,16 +296,20 @@ Test(cli_eval, bad_input) {
         { "runs/a", "--epsilon=2", 2, "--epsilon 2: expected a number from 0 to 1" },
         { "runs/a", "--gif=/nowhere/a.gif", 6,
           "/nowhere/a.gif.partial: cannot write: No such file or directory" },
+        { "runs/a", "--gif=pipe", 6, "pipe: is there already, and is no file" },
         { "runs/a", "seed=3", 2, "command line: seed would make it another run" },
         { "runs/a", "env.rom_dir=.", 3, "breakout.bin: ROM missing" },
         { "runs/a", "--loud", 2, "--loud is not an option of `kappa eval`" },
     };
+    struct stat pipe;
+    cr_assert(!mkfifo("pipe", 0600));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         const program_said *p = PROGRAM("eval", bad[i].run, bad[i].arg);
         cr_expect(p->code == bad[i].code && strstr(p->err, bad[i].message),
                   "%s: %d, not %d '%s': %s", bad[i].arg, p->code, bad[i].code, bad[i].message,
                   p->err);
     }
+    cr_expect(!stat("pipe", &pipe) && S_ISFIFO(pipe.st_mode), "what is no file is not replaced");
     cr_assert(!truncate("runs/a/checkpoint/0000000160/state.safetensors", 1000));
     const program_said *p = PROGRAM("eval", "runs/a");
     cr_expect(p->code == 6 && strstr(p->err, "state.safetensors"), "%d: %s", p->code, p->err);
@@ -172,5 +327,6 @@ Test(cli_eval, a_full_disk_leaves_no_half_picture) {
                   strstr(p->err, "disk/a.gif.partial: cannot write: No space left on device"),
               "%d: %s", p->code, p->err);
     cr_expect(!kp_file_exists("disk/a.gif") && !kp_file_exists("disk/a.gif.partial"));
+    cr_expect(strstr(p->out, "runs/a  seed 0 "), "the returns are told all the same: %s", p->out);
     umount2("disk", MNT_DETACH);
 }
