@@ -147,9 +147,10 @@ kp_status kp_bench_adam_clip(const kp_bench_options *o, kp_err *err) {
             .repeats = repeats,
         };
         snprintf(r.name, sizeof r.name, "adam_clip %s", sizes[s].label);
-        int n = snprintf(
-            r.note, sizeof r.note, "clip and tally cost %.1f%% (without: %.4g; no bound: %.4g)",
-            100 * (rate[UNCLIPPED] / rate[OURS] - 1), rate[UNCLIPPED], rate[UNBOUNDED]);
+        int n = snprintf(r.note, sizeof r.note,
+                         "clip and tally cost %.1f%% (without: %.4g; no bound: %.4g)",
+                         100 * (rate[UNCLIPPED] / rate[OURS] - 1), rate[UNCLIPPED],
+                         rate[UNBOUNDED]);
         if (isfinite(peer[1]))
             snprintf(r.note + n, sizeof r.note - (size_t)n, "; torch fused + clamp: %.4g", peer[1]);
         o->emit(o->context, &r);

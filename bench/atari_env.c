@@ -42,7 +42,9 @@ static kp_status prepare(bench *b, const kp_bench_options *o, int n_workers, kp_
         .n_envs = N_ENVS,
         .n_workers = n_workers,
         .stream = KP_STREAM_ENV,
-        .rules = { .preprocess = KP_PREPROCESS_DOPAMINE, .frame_skip = 4, .sticky = 0.25,
+        .rules = { .preprocess = KP_PREPROCESS_DOPAMINE,
+                   .frame_skip = 4,
+                   .sticky = 0.25,
                    .max_agent_steps = 27000 },
     };
     kp_status st = kp_env_open(&b->env, &options, err);
@@ -89,8 +91,8 @@ static kp_status run_row(const kp_bench_options *o, int row, const cpu_set_t *al
     ours[1] = ours[0];
     if (!st && o->with_peers) {
         sched_setaffinity(0, sizeof one, &one);
-        st = kp_bench_peer(o, "atari_env.py", "", 1, (const char *const[]){ "agent_steps_per_s" }, &peer,
-                           err);
+        st = kp_bench_peer(o, "atari_env.py", "", 1, (const char *const[]){ "agent_steps_per_s" },
+                           &peer, err);
         sched_setaffinity(0, sizeof mine, &mine);
         if (!st) st = measure(&b, repeats, &ours[1], err);
     }
@@ -106,8 +108,9 @@ static kp_status run_row(const kp_bench_options *o, int row, const cpu_set_t *al
         .repeats = repeats,
     };
     snprintf(r.name, sizeof r.name, "%s", rows[row].name);
-    snprintf(r.note, sizeof r.note, "Pong, %d environments on %d core%s; peer: ale-py in one process on one core",
-             N_ENVS, rows[row].n_workers, rows[row].n_workers > 1 ? "s" : "");
+    snprintf(r.note, sizeof r.note,
+             "Pong, %d environments on %d core%s; peer: ale-py in one process on one core", N_ENVS,
+             rows[row].n_workers, rows[row].n_workers > 1 ? "s" : "");
     o->emit(o->context, &r);
     return KP_OK;
 }

@@ -10,7 +10,8 @@
 #include <time.h>
 
 const kp_bench_row kp_bench_table[] = {
-    { "adam_clip", "Adam and the clip in one pass: GB/s at 28 bytes a parameter", kp_bench_adam_clip },
+    { "adam_clip", "Adam and the clip in one pass: GB/s at 28 bytes a parameter",
+      kp_bench_adam_clip },
     { "dqn_update", "one agent's DQN updates on all cores, from frame numbers to clipped weights",
       kp_bench_dqn_update },
     { "dqn_population", "the same of 8 agents together", kp_bench_dqn_population },
@@ -37,13 +38,14 @@ double kp_bench_median(double *x, int n) {
 }
 
 /* Runs a script of peer_dir; *said is its last line, yours to release. */
-static kp_status run_script(const kp_bench_options *o, const char *script, const char *arguments, json_t **said,
-                            kp_err *err) {
+static kp_status run_script(const kp_bench_options *o, const char *script, const char *arguments,
+                            json_t **said, kp_err *err) {
     char command[1024], line[4096], last[4096] = "nothing";
     *said = NULL;
-    if (snprintf(command, sizeof command, "'%s' '%s/%s' %s 2>&1", o->python, o->peer_dir, script, arguments) >=
-        (int)sizeof command)
-        return kp_fail(err, KP_BAD_CONFIG, "bench peer %s: the command is longer than %zu bytes", script, sizeof command);
+    if (snprintf(command, sizeof command, "'%s' '%s/%s' %s 2>&1", o->python, o->peer_dir, script,
+                 arguments) >= (int)sizeof command)
+        return kp_fail(err, KP_BAD_CONFIG, "bench peer %s: the command is longer than %zu bytes",
+                       script, sizeof command);
     FILE *f = popen(command, "r");
     if (!f) return kp_fail(err, KP_DEVICE, "%s: cannot be started", command);
     while (fgets(line, sizeof line, f))
@@ -51,7 +53,8 @@ static kp_status run_script(const kp_bench_options *o, const char *script, const
     last[strcspn(last, "\n")] = 0;
     if (pclose(f) == 0) *said = json_loads(last, 0, NULL);
     if (*said) return KP_OK;
-    return kp_fail(err, KP_DEVICE, "bench peer %s failed under %s (it said: %.300s)", script, o->python, last);
+    return kp_fail(err, KP_DEVICE, "bench peer %s failed under %s (it said: %.300s)", script,
+                   o->python, last);
 }
 
 kp_status kp_bench_peer(const kp_bench_options *o, const char *script, const char *arguments, int n,
@@ -61,21 +64,28 @@ kp_status kp_bench_peer(const kp_bench_options *o, const char *script, const cha
     for (int i = 0; !st && i < n; i++) {
         json_t *v = json_object_get(json, name[i]);
         if (json_is_number(v)) value[i] = json_number_value(v);
-        else st = kp_fail(err, KP_DEVICE, "bench peer %s: no number \"%s\" in its last line", script, name[i]);
+        else
+            st = kp_fail(err, KP_DEVICE, "bench peer %s: no number \"%s\" in its last line", script,
+                         name[i]);
     }
     json_decref(json);
     return st;
 }
 
-kp_status kp_bench_peers_present(const kp_bench_options *o, char *versions, size_t size, kp_err *err) {
+kp_status kp_bench_peers_present(const kp_bench_options *o, char *versions, size_t size,
+                                 kp_err *err) {
     json_t *json = NULL;
     const char *missing = NULL, *have = NULL;
     kp_status st = run_script(o, "check.py", "", &json, err);
     if (!st && json_unpack(json, "{s:s, s:s}", "missing", &missing, "have", &have))
-        st = kp_fail(err, KP_DEVICE, "bench peer check.py: no \"missing\" and \"have\" in its last line");
+        st = kp_fail(err, KP_DEVICE,
+                     "bench peer check.py: no \"missing\" and \"have\" in its last line");
     if (!st && *missing)
-        st = kp_fail(err, KP_DEVICE, "bench --peers: %s has no %s; scripts/install-deps --peers installs the peers, "
-                     "--python names another interpreter", o->python, missing);
+        st =
+            kp_fail(err, KP_DEVICE,
+                    "bench --peers: %s has no %s; scripts/install-deps --peers installs the peers, "
+                    "--python names another interpreter",
+                    o->python, missing);
     if (!st) snprintf(versions, size, "%s", have);
     json_decref(json);
     return st;

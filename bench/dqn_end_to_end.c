@@ -1,8 +1,9 @@
-/* dqn_end_to_end.c: one agent that learns Pong: emulators, acting, replay and updates, in agent steps a
- * second after learning has begun. The learner is that of `kappa train`, without its run directory.
+/* dqn_end_to_end.c: one agent that learns Pong: emulators, acting, replay and updates, in agent
+ * steps a second after learning has begun. The learner is that of `kappa train`, without its run
+ * directory.
  *
- * Same work as peers/dqn_end_to_end.py: network and rule of preset dqn-dopamine with kappa 2, eight games
- * acted for together, an update every four agent steps. */
+ * Same work as peers/dqn_end_to_end.py: network and rule of preset dqn-dopamine with kappa 2, eight
+ * games acted for together, an update every four agent steps. */
 #include <math.h>
 #include <stdio.h>
 
@@ -14,7 +15,8 @@ enum { MAX_REPEATS = 99 };
 
 static const double ROUND_S = 2.0, REACH = 2.0;
 
-/* Epsilon is constant, so that the network acts from the first step on; nothing interrupts training. */
+/* Epsilon is constant, so that the network acts from the first step on; nothing interrupts
+ * training. */
 static const char *const settings[] = {
     "env.game=pong",
     "env.count=8",
@@ -38,10 +40,13 @@ typedef struct {
 
 static kp_status prepare(bench *b, const kp_bench_options *o, kp_err *err) {
     kp_config config;
-    kp_status st = kp_config_load(&config, NULL, "dqn-dopamine", (int)KP_COUNT(settings), settings, err);
+    kp_status st = kp_config_load(&config, NULL, "dqn-dopamine", (int)KP_COUNT(settings), settings,
+                                  err);
     if (!st) st = kp_config_set(&config, NULL, "env.python", o->python, "--python", err);
     if (!st) st = kp_backend_open(&b->backend, config.device, o->n_threads, err);
-    const kp_learner_options options = { .backend = b->backend, .member = &config, .P = 1,
+    const kp_learner_options options = { .backend = b->backend,
+                                         .member = &config,
+                                         .P = 1,
                                          .checkpoint_dir = "." /* nothing is saved */ };
     if (!st) st = kp_learner_dqn.open(&b->learner, &options, err);
     if (!st) st = kp_learner_dqn.start(b->learner, err);
@@ -61,10 +66,12 @@ static kp_status train(bench *b, int64_t updates, double seconds, kp_err *err) {
     double start = kp_bench_now();
     kp_event event = KP_EVENT_NONE;
     kp_status st = KP_OK;
-    while (!st && event != KP_EVENT_END && (progress(b)->updates < until || kp_bench_now() - start < seconds))
+    while (!st && event != KP_EVENT_END &&
+           (progress(b)->updates < until || kp_bench_now() - start < seconds))
         st = kp_learner_dqn.step(b->learner, &event, err);
     if (!st && event == KP_EVENT_END)
-        st = kp_fail(err, KP_NON_FINITE, "bench dqn_end_to_end: training ended at agent step %lld, after update %lld",
+        st = kp_fail(err, KP_NON_FINITE,
+                     "bench dqn_end_to_end: training ended at agent step %lld, after update %lld",
                      (long long)progress(b)->agent_step, (long long)progress(b)->updates);
     return st;
 }
@@ -96,8 +103,8 @@ kp_status kp_bench_dqn_end_to_end(const kp_bench_options *o, kp_err *err) {
     if (!st) st = measure(&b, repeats, &ours[0], &updates[0], err);
     ours[1] = ours[0], updates[1] = updates[0];
     if (!st && o->with_peers) { /* between two of ours, so that a slow spell meets both */
-        st = kp_bench_peer(o, "dqn_end_to_end.py", "", 1, (const char *const[]){ "agent_steps_per_s" }, &peer,
-                           err);
+        st = kp_bench_peer(o, "dqn_end_to_end.py", "", 1,
+                           (const char *const[]){ "agent_steps_per_s" }, &peer, err);
         if (!st) st = measure(&b, repeats, &ours[1], &updates[1], err);
     }
     release(&b);

@@ -1,6 +1,7 @@
-/* dqn_update.c: whole DQN updates, from frame numbers to clipped weights, on every thread: one agent,
- * and a population. Network, loss and rule are those of preset dqn-cleanrl with kappa 2, as the
- * peer's (peers/dqn_update.py). The frames do not fit in a cache, and every minibatch is new. */
+/* dqn_update.c: whole DQN updates, from frame numbers to clipped weights, on every thread: one
+ * agent, and a population. Network, loss and rule are those of preset dqn-cleanrl with kappa 2, as
+ * the peer's (peers/dqn_update.py). The frames do not fit in a cache, and every minibatch is new.
+ */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,7 +47,11 @@ static kp_status prepare(bench *b, int P, int n_threads, kp_err *err) {
     for (int p = 0; p < P; p++) {
         seed[p] = (uint64_t)p;
         member[p] = (kp_optim_member){
-            .lr = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .grad_norm = INFINITY,
+            .lr = 1e-4,
+            .beta1 = 0.9,
+            .beta2 = 0.999,
+            .eps = 1e-8,
+            .grad_norm = INFINITY,
             .clip = { .kappa = KAPPA, .bias = 1, .last_layer = 1 },
         };
     }
@@ -57,8 +62,12 @@ static kp_status prepare(bench *b, int P, int n_threads, kp_err *err) {
     const kp_dqn_update_options options = {
         .P = P,
         .B = B,
-        .net = { .n_actions = N_ACTIONS, .hidden = 512, .stack = STACK, .side = SIDE,
-                 .padding = KP_VALID, .init = KP_INIT_FAN_IN },
+        .net = { .n_actions = N_ACTIONS,
+                 .hidden = 512,
+                 .stack = STACK,
+                 .side = SIDE,
+                 .padding = KP_VALID,
+                 .init = KP_INIT_FAN_IN },
         .divide = 1,
         .loss = KP_MSE,
         .seed = seed,
@@ -119,7 +128,8 @@ static kp_status measure(bench *b, int repeats, double *ours, double *peak, kp_e
     return KP_OK;
 }
 
-static kp_status run(const kp_bench_options *o, const char *name, int P, double reach, kp_err *err) {
+static kp_status run(const kp_bench_options *o, const char *name, int P, double reach,
+                     kp_err *err) {
     int repeats = o->repeats > 0 ? o->repeats : 9;
     if (repeats > MAX_REPEATS) repeats = MAX_REPEATS;
     bench b = { 0 };
@@ -148,8 +158,8 @@ static kp_status run(const kp_bench_options *o, const char *name, int P, double 
         };
         snprintf(r.name, sizeof r.name, "%s", name);
         double flops = kp_dqn_update_flops(b.update);
-        snprintf(r.note, sizeof r.note, "%.3g GFLOP an update, %.0f GFLOP/s, peak %.0f", 1e-9 * flops,
-                 1e-9 * flops * r.ours, 1e-9 * flops * r.limit);
+        snprintf(r.note, sizeof r.note, "%.3g GFLOP an update, %.0f GFLOP/s, peak %.0f",
+                 1e-9 * flops, 1e-9 * flops * r.ours, 1e-9 * flops * r.limit);
         o->emit(o->context, &r);
     }
     release(&b);

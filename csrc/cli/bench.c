@@ -33,13 +33,14 @@ static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(
 
 static void print_json(const printer *p, const kp_bench_result *r) {
     const char *commit = kp_rundir_commit();
-    json_t *o = json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:s, s:o, s:i, s:s}", "name", r->name, "ours",
-                          number(r->ours), "peer", number(r->peer), "unit", r->unit, "ratio",
-                          number(r->ours / r->peer), "reach", number(r->reach), "limit", number(r->limit),
-                          "limit_name", r->limit_name ? r->limit_name : "", "share", number(r->ours / r->limit),
+    json_t *o = json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:s, s:o, s:i, s:s}", "name",
+                          r->name, "ours", number(r->ours), "peer", number(r->peer), "unit",
+                          r->unit, "ratio", number(r->ours / r->peer), "reach", number(r->reach),
+                          "limit", number(r->limit), "limit_name",
+                          r->limit_name ? r->limit_name : "", "share", number(r->ours / r->limit),
                           "repeats", r->repeats, "note", r->note);
-    json_t *where = json_pack("{s:s, s:s, s:s, s:s, s:s}", "machine", p->machine, "peers", p->peers, "version",
-                              KP_VERSION, "commit", commit, "date", p->date);
+    json_t *where = json_pack("{s:s, s:s, s:s, s:s, s:s}", "machine", p->machine, "peers", p->peers,
+                              "version", KP_VERSION, "commit", commit, "date", p->date);
     json_object_update(o, where);
     char *text = json_dumps(o, JSON_REAL_PRECISION(5));
     puts(text ? text : "{}");
@@ -51,7 +52,8 @@ static void print_json(const printer *p, const kp_bench_result *r) {
 static void print_head(const printer *p) {
     if (*p->peers) printf("peers: ");
     if (*p->peers) kp_print_wrapped(7, p->peers);
-    printf("\n%-19s %9s %9s %-13s %6s %6s %7s %6s\n", "", "ours", "peer", "", "ratio", "reach", "", "share");
+    printf("\n%-19s %9s %9s %-13s %6s %6s %7s %6s\n", "", "ours", "peer", "", "ratio", "reach", "",
+           "share");
 }
 
 /* share: of the limit, which the line below names. */
@@ -62,11 +64,14 @@ static void print_row(const kp_bench_result *r) {
     if (beside) snprintf(ratio, sizeof ratio, "%.2f", r->ours / r->peer);
     if (asked) snprintf(reach, sizeof reach, "%.2f", r->reach);
     if (isfinite(r->limit)) snprintf(share, sizeof share, "%.0f%%", 100 * r->ours / r->limit);
-    const char *verdict = !beside || !asked ? "" : r->ours >= r->reach * r->peer ? "reached" : "missed";
-    printf("%-19s %9.4g %9s %-13s %6s %6s %-7s %6s\n    ", r->name, r->ours, peer, r->unit, ratio, reach, verdict,
-           share);
+    const char *verdict = !beside || !asked               ? ""
+                          : r->ours >= r->reach * r->peer ? "reached"
+                                                          : "missed";
+    printf("%-19s %9.4g %9s %-13s %6s %6s %-7s %6s\n    ", r->name, r->ours, peer, r->unit, ratio,
+           reach, verdict, share);
     if (isfinite(r->limit))
-        snprintf(note, sizeof note, "limit: %s, %.4g %s; %s", r->limit_name, r->limit, r->unit, r->note);
+        snprintf(note, sizeof note, "limit: %s, %.4g %s; %s", r->limit_name, r->limit, r->unit,
+                 r->note);
     kp_print_wrapped(4, isfinite(r->limit) ? note : r->note);
 }
 
@@ -84,7 +89,8 @@ static kp_status check_names(int n, char **names, kp_err *err) {
         const kp_bench_row *row = kp_bench_table;
         while (row->name && strcmp(names[i], row->name) != 0) row++;
         if (!row->name)
-            return kp_fail(err, KP_BAD_CONFIG, "%s is not a benchmark; see kappa list benchmarks", names[i]);
+            return kp_fail(err, KP_BAD_CONFIG, "%s is not a benchmark; see kappa list benchmarks",
+                           names[i]);
     }
     return KP_OK;
 }
@@ -96,7 +102,8 @@ static kp_status take_count(int *argc, char **argv, const char *name, int *count
     if (st || !text) return st;
     long value = strtol(text, &end, 10);
     if (!*text || *end || value < 1 || value > 1024)
-        return kp_fail(err, KP_BAD_CONFIG, "bench: %s: seen '%s', expected a whole number, 1 to 1024", name, text);
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "bench: %s: seen '%s', expected a whole number, 1 to 1024", name, text);
     *count = (int)value;
     return KP_OK;
 }
@@ -115,7 +122,9 @@ static kp_status run(int argc, char **argv, kp_err *err) {
     if (!st) st = check_names(argc, argv, err);
     o.peer_dir = peers;
     if (!st && o.with_peers && access(peers, R_OK))
-        st = kp_fail(err, KP_BAD_DATA, "%s is not there; --peer-dir names the folder bench/peers of the source", peers);
+        st = kp_fail(err, KP_BAD_DATA,
+                     "%s is not there; --peer-dir names the folder bench/peers of the source",
+                     peers);
     if (!st && o.with_peers) st = kp_bench_peers_present(&o, p.peers, sizeof p.peers, err);
     if (st) return st;
     time_t now = time(NULL);
@@ -135,20 +144,19 @@ const kp_command kp_command_bench = {
     .name = "bench",
     .what = "measure speed, beside PyTorch where asked",
     .run = run,
-    .help =
-        "usage: kappa bench [WHAT ...] [--peers] [--json] [--threads N] [--repeats N]\n"
-        "                   [--python P] [--peer-dir DIR]\n\n"
-        "  WHAT         adam_clip, dqn_update, dqn_population, dqn_end_to_end, atari_env;\n"
-        "               all if none is named\n"
-        "  --peers      measure the peers of bench/peers in the same run and print\n"
-        "               ratios; scripts/install-deps --peers installs them\n"
-        "  --json       one object a line: name, ours, peer, unit, ratio, reach, limit,\n"
-        "               share, repeats, note, machine, peers, version, commit, date\n"
-        "  --threads N  of ours; peers take every CPU allowed, so for fewer of both\n"
-        "               run under taskset\n"
-        "  --repeats N  timings that a median is taken of\n"
-        "  --python P   of peers and emulators; else the one of the Atari workers\n"
-        "  --peer-dir   the folder bench/peers of another source\n\n"
-        "Run it on a quiet machine. bench/README.md says what each measures.\n\n"
-        "example: kappa bench adam_clip dqn_update --peers\n",
+    .help = "usage: kappa bench [WHAT ...] [--peers] [--json] [--threads N] [--repeats N]\n"
+            "                   [--python P] [--peer-dir DIR]\n\n"
+            "  WHAT         adam_clip, dqn_update, dqn_population, dqn_end_to_end, atari_env;\n"
+            "               all if none is named\n"
+            "  --peers      measure the peers of bench/peers in the same run and print\n"
+            "               ratios; scripts/install-deps --peers installs them\n"
+            "  --json       one object a line: name, ours, peer, unit, ratio, reach, limit,\n"
+            "               share, repeats, note, machine, peers, version, commit, date\n"
+            "  --threads N  of ours; peers take every CPU allowed, so for fewer of both\n"
+            "               run under taskset\n"
+            "  --repeats N  timings that a median is taken of\n"
+            "  --python P   of peers and emulators; else the one of the Atari workers\n"
+            "  --peer-dir   the folder bench/peers of another source\n\n"
+            "Run it on a quiet machine. bench/README.md says what each measures.\n\n"
+            "example: kappa bench adam_clip dqn_update --peers\n",
 };

@@ -1,15 +1,23 @@
 /* screen.c: palette to grey or colour, max of two screens, area resize.
  *
  * Area weights are rationals: a source column counts in 1/21 of itself (40 in all), a row in 1/84
- * (height in all), so sums are integers and rounding is exact. OpenCV adds floats instead: where the
- * exact mean is half way between two values its rounding errors decide, so there we add as it does. */
+ * (height in all), so sums are integers and rounding is exact. OpenCV adds floats instead: where
+ * the exact mean is half way between two values its rounding errors decide, so there we add as it
+ * does. */
 #include "screen.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SIDE = KP_FRAME_SIDE, WIDTH = KP_SCREEN_WIDTH, COLOURS = 128, TAPS = 6, PERIOD = 21, CELL = 40 };
+enum {
+    SIDE = KP_FRAME_SIDE,
+    WIDTH = KP_SCREEN_WIDTH,
+    COLOURS = 128,
+    TAPS = 6,
+    PERIOD = 21,
+    CELL = 40
+};
 
 typedef struct {
     int n, at[TAPS], weight[TAPS]; /* exact; zeros after n */
@@ -44,12 +52,15 @@ const uint32_t kp_atari_palette[COLOURS] = {
     0xe8cc63, 0xfce070
 };
 
-static int channel(int colour, int c) { return (int)(kp_atari_palette[colour] >> (16 - 8 * c) & 255); }
+static int channel(int colour, int c) {
+    return (int)(kp_atari_palette[colour] >> (16 - 8 * c) & 255);
+}
 static int larger(int a, int b) { return a > b ? a : b; }
 
 /* ALE's grey. */
 static int ale_grey(int colour) {
-    return (int)lrint(channel(colour, 0) * .2989 + channel(colour, 1) * .5870 + channel(colour, 2) * .1140);
+    return (int)lrint(channel(colour, 0) * .2989 + channel(colour, 1) * .5870 +
+                      channel(colour, 2) * .1140);
 }
 
 /* OpenCV's RGB2GRAY for bytes. */
@@ -57,7 +68,8 @@ static int cv_grey(int r, int g, int b) { return (r * 9798 + g * 19235 + b * 373
 
 static void fill_taps(taps *table, int size) {
     double scale = 1. / ((double)SIDE / size);
-    int unit = size == WIDTH ? PERIOD : SIDE, cell = size == WIDTH ? CELL : size; /* cell / unit source pixels */
+    int unit = size == WIDTH ? PERIOD : SIDE,
+        cell = size == WIDTH ? CELL : size; /* cell / unit source pixels */
     for (int i = 0; i < SIDE; i++) {
         taps *t = &table[i];
         for (int p = cell * i / unit; p < size && p * unit < cell * (i + 1); p++) {
@@ -71,8 +83,10 @@ static void fill_taps(taps *table, int size) {
         if (last > size - 1) last = size - 1;
         if (first > last) first = last;
         if (first - from > 1e-3)
-            t->float_at[t->float_n] = first - 1, t->alpha[t->float_n++] = (float)((first - from) / width);
-        for (int p = first; p < last; p++) t->float_at[t->float_n] = p, t->alpha[t->float_n++] = (float)(1. / width);
+            t->float_at[t->float_n] = first - 1,
+            t->alpha[t->float_n++] = (float)((first - from) / width);
+        for (int p = first; p < last; p++)
+            t->float_at[t->float_n] = p, t->alpha[t->float_n++] = (float)(1. / width);
         if (to - last > 1e-3)
             t->float_at[t->float_n] = last,
             t->alpha[t->float_n++] = (float)(fmin(fmin(to - last, 1.), width) / width);
@@ -82,8 +96,8 @@ static void fill_taps(taps *table, int size) {
 kp_status kp_screen_open(kp_screen **out, kp_preprocess preprocess, int height, kp_err *err) {
     *out = NULL;
     if (height < SIDE || height > KP_SCREEN_MAX_HEIGHT)
-        return kp_fail(err, KP_BAD_CONFIG, "env: screens of %d rows, expected %d to %d", height, SIDE,
-                       KP_SCREEN_MAX_HEIGHT);
+        return kp_fail(err, KP_BAD_CONFIG, "env: screens of %d rows, expected %d to %d", height,
+                       SIDE, KP_SCREEN_MAX_HEIGHT);
     kp_screen *s = calloc(1, sizeof *s);
     if (!s) return kp_fail(err, KP_BAD_CONFIG, "env: out of host memory");
     s->preprocess = preprocess, s->height = height;
@@ -95,8 +109,10 @@ kp_status kp_screen_open(kp_screen **out, kp_preprocess preprocess, int height, 
             int rgb[3], at = a * COLOURS + b;
             for (int c = 0; c < 3; c++) rgb[c] = larger(channel(a, c), channel(b, c));
             for (int c = 0; c < 3; c++) s->pair[c][at] = (uint8_t)rgb[c];
-            if (preprocess == KP_PREPROCESS_DOPAMINE) s->pair[0][at] = (uint8_t)larger(ale_grey(a), ale_grey(b));
-            if (preprocess == KP_PREPROCESS_TIANSHOU) s->pair[0][at] = (uint8_t)cv_grey(rgb[0], rgb[1], rgb[2]);
+            if (preprocess == KP_PREPROCESS_DOPAMINE)
+                s->pair[0][at] = (uint8_t)larger(ale_grey(a), ale_grey(b));
+            if (preprocess == KP_PREPROCESS_TIANSHOU)
+                s->pair[0][at] = (uint8_t)cv_grey(rgb[0], rgb[1], rgb[2]);
         }
     *out = s;
     return KP_OK;
@@ -122,7 +138,8 @@ static void add_rows(const uint8_t *plane, const taps *y, uint16_t *restrict row
         if (j == 0)
             for (int p = 0; p < WIDTH; p++) row[p] = (uint16_t)(from[p] * weight);
         else
-            for (int p = 0; p < WIDTH; p++) row[p] = (uint16_t)(row[p] + (uint16_t)(from[p] * weight));
+            for (int p = 0; p < WIDTH; p++)
+                row[p] = (uint16_t)(row[p] + (uint16_t)(from[p] * weight));
     }
 }
 
@@ -130,7 +147,8 @@ static void add_rows(const uint8_t *plane, const taps *y, uint16_t *restrict row
 static void add_columns(const uint16_t *row, const taps *x, float *restrict sum) {
     for (int d = 0; d < PERIOD; d++) {
         const taps *t = &x[d];
-        int a = t->at[0], b = t->at[1], c = t->at[2], wa = t->weight[0], wb = t->weight[1], wc = t->weight[2];
+        int a = t->at[0], b = t->at[1], c = t->at[2], wa = t->weight[0], wb = t->weight[1],
+            wc = t->weight[2];
         for (int g = 0; g < SIDE / PERIOD; g++) {
             const uint16_t *from = row + g * CELL;
             sum[g * PERIOD + d] = (float)(from[a] * wa + from[b] * wb + from[c] * wc);
@@ -138,9 +156,10 @@ static void add_columns(const uint16_t *row, const taps *x, float *restrict sum)
     }
 }
 
-/* out = sum / total, rounded; rest 0: half way. Every number is below 2^24, so floats are exact but for the
- * first quotient, which may be one off. Returns whether any is half way. */
-static int divide(const float *restrict sum, float total, uint8_t *restrict out, float *restrict rest) {
+/* out = sum / total, rounded; rest 0: half way. Every number is below 2^24, so floats are exact but
+ * for the first quotient, which may be one off. Returns whether any is half way. */
+static int divide(const float *restrict sum, float total, uint8_t *restrict out,
+                  float *restrict rest) {
     float inverse = 1.0f / total;
     int any = 0;
     for (int d = 0; d < SIDE; d++) {
@@ -166,8 +185,10 @@ static void resize(const kp_screen *s, uint8_t *out) {
     }
 }
 
-/* plane = the larger by `pair`. Screens are mostly flat: eight pixels like the eight before are copied. */
-static void join(const uint8_t *pair, const uint8_t *a, const uint8_t *b, int n, uint8_t *restrict plane) {
+/* plane = the larger by `pair`. Screens are mostly flat: eight pixels like the eight before are
+ * copied. */
+static void join(const uint8_t *pair, const uint8_t *a, const uint8_t *b, int n,
+                 uint8_t *restrict plane) {
     uint64_t old_a = 0, old_b = 0, out = 0;
     for (int i = 0; i < n; i += 8, a += 8, b += 8) {
         uint64_t new_a, new_b;

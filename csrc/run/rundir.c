@@ -1,4 +1,5 @@
-/* rundir.c: the lock is flock on `lock`, which the kernel drops with the process, however it ends. */
+/* rundir.c: the lock is flock on `lock`, which the kernel drops with the process, however it ends.
+ */
 #include "rundir.h"
 
 #include <errno.h>
@@ -33,7 +34,8 @@ kp_status kp_rundir_file(const kp_rundir *dir, const char *name, char path[KP_PA
     return kp_path_join(path, dir->path, name, err);
 }
 
-kp_status kp_rundir_write(kp_rundir *dir, const char *name, const void *bytes, size_t n, kp_err *err) {
+kp_status kp_rundir_write(kp_rundir *dir, const char *name, const void *bytes, size_t n,
+                          kp_err *err) {
     char path[KP_PATH];
     kp_status st = kp_rundir_file(dir, name, path, err);
     return st ? st : kp_file_write(path, bytes, n, err);
@@ -55,7 +57,8 @@ static kp_status read_record(const char *folder, json_t **record, kp_err *err) {
     if (!json_is_object(*record)) {
         json_decref(*record);
         *record = NULL;
-        return kp_fail(err, KP_STORAGE, "%s:%d: %s; the file is damaged", path, error.line, error.text);
+        return kp_fail(err, KP_STORAGE, "%s:%d: %s; the file is damaged", path, error.line,
+                       error.text);
     }
     return KP_OK;
 }
@@ -74,8 +77,9 @@ static kp_status take_lock(kp_rundir *dir, kp_err *err) {
     if (dir->lock < 0) return kp_storage_fail(err, path, "write");
     if (flock(dir->lock, LOCK_EX | LOCK_NB)) {
         if (errno != EWOULDBLOCK) return kp_storage_fail(err, path, "lock");
-        return kp_fail(err, KP_STORAGE, "%s: in use by process %d; wait for it, or stop it with `kill %d`", dir->path,
-                       holder_of(dir->lock), holder_of(dir->lock));
+        return kp_fail(err, KP_STORAGE,
+                       "%s: in use by process %d; wait for it, or stop it with `kill %d`",
+                       dir->path, holder_of(dir->lock), holder_of(dir->lock));
     }
     int n = snprintf(text, sizeof text, "%d\n", (int)getpid());
     if (ftruncate(dir->lock, 0)) return kp_storage_fail(err, path, "write");
@@ -95,7 +99,9 @@ kp_status kp_rundir_open(kp_rundir **out, const char *path, kp_rundir_mode mode,
     if (!st) st = take_lock(dir, err);
     if (!st) st = read_record(path, &dir->record, err);
     if (!st && mode == KP_RUNDIR_NEW && dir->record)
-        st = kp_fail(err, KP_BAD_CONFIG, "%s: holds a run already; `kappa resume %s`, or choose another run.dir", path, path);
+        st = kp_fail(err, KP_BAD_CONFIG,
+                     "%s: holds a run already; `kappa resume %s`, or choose another run.dir", path,
+                     path);
     if (!st && mode == KP_RUNDIR_RESUME && !dir->record)
         st = kp_fail(err, KP_BAD_CONFIG, "%s: holds no run to resume (no run.json)", path);
     if (st) {
@@ -121,7 +127,9 @@ static json_t *time_now(void) {
     return json_string(text);
 }
 
-static json_t *text_or_null(const char *text) { return text && *text ? json_string(text) : json_null(); }
+static json_t *text_or_null(const char *text) {
+    return text && *text ? json_string(text) : json_null();
+}
 
 /* A string from 2^63 on, where jansson's integers end. */
 static json_t *seed_value(uint64_t seed) {
@@ -133,7 +141,9 @@ static json_t *seed_value(uint64_t seed) {
 
 static kp_status write_record(kp_rundir *dir, kp_err *err) {
     char *text = json_dumps(dir->record, JSON_INDENT(2));
-    if (!text) return kp_fail(err, KP_STORAGE, "%s/run.json: out of host memory, or text that is no UTF-8", dir->path);
+    if (!text)
+        return kp_fail(err, KP_STORAGE, "%s/run.json: out of host memory, or text that is no UTF-8",
+                       dir->path);
     size_t n = strlen(text);
     text[n++] = '\n'; /* in place of the 0 */
     kp_status st = kp_rundir_write(dir, "run.json", text, n, err);
@@ -145,7 +155,8 @@ const char *kp_rundir_commit(void) { return KP_COMMIT; }
 
 kp_status kp_rundir_start(kp_rundir *dir, const kp_run_info *info, kp_err *err) {
     struct utsname host;
-    json_t *old = dir->record, *r = json_object(), *seeds = json_array(), *libraries = json_object();
+    json_t *old = dir->record, *r = json_object(), *seeds = json_array(),
+           *libraries = json_object();
     json_object_set_new(r, "version", json_string(KP_VERSION));
     json_object_set_new(r, "commit", text_or_null(kp_rundir_commit()));
     json_object_set_new(r, "host", text_or_null(uname(&host) ? NULL : host.nodename));
@@ -158,14 +169,17 @@ kp_status kp_rundir_start(kp_rundir *dir, const kp_run_info *info, kp_err *err) 
     json_object_set_new(r, "seeds", seeds);
     json_t *started = json_object_get(old, "started");
     json_object_set_new(r, "started", started ? json_incref(started) : time_now());
-    json_object_set_new(r, "resumed", json_integer(old ? json_integer_value(json_object_get(old, "resumed")) + 1 : 0));
+    json_object_set_new(r, "resumed",
+                        json_integer(old ? json_integer_value(json_object_get(old, "resumed")) + 1
+                                         : 0));
     json_object_set_new(r, "state", json_string(state_names[KP_RUN_RUNNING]));
     json_decref(old);
     dir->record = r;
     return write_record(dir, err);
 }
 
-kp_status kp_rundir_finish(kp_rundir *dir, kp_run_state state, kp_status exit_code, const char *reason, kp_err *err) {
+kp_status kp_rundir_finish(kp_rundir *dir, kp_run_state state, kp_status exit_code,
+                           const char *reason, kp_err *err) {
     if (!dir->record) dir->record = json_object();
     json_object_set_new(dir->record, "state", json_string(state_names[state]));
     json_object_set_new(dir->record, "exit_code", json_integer(exit_code));
@@ -174,7 +188,8 @@ kp_status kp_rundir_finish(kp_rundir *dir, kp_run_state state, kp_status exit_co
     return write_record(dir, err);
 }
 
-kp_status kp_rundir_peek(const char *path, kp_run_state *state, int *exit_code, int *holder, kp_err *err) {
+kp_status kp_rundir_peek(const char *path, kp_run_state *state, int *exit_code, int *holder,
+                         kp_err *err) {
     char lock[KP_PATH];
     json_t *record = NULL;
     *state = KP_RUN_NONE, *exit_code = 0;

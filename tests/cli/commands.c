@@ -13,16 +13,20 @@ static const char *const commands[] = { "report", "config", "list", "doctor", "b
 Test(commands, help_shows_an_example) {
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         for (int at = 0; at < 2; at++) {
-            const char *first = at ? "--json" : "--help", *second = at ? "-h" : NULL; /* wherever it stands */
-            const program_said *p = program((const char *const[]){ commands[i], first, second, NULL });
+            const char *first = at ? "--json" : "--help",
+                       *second = at ? "-h" : NULL; /* wherever it stands */
+            const program_said *p = program(
+                (const char *const[]){ commands[i], first, second, NULL });
             char want[64];
             cr_expect(p->code == 0 && !*p->err, "%s: %d %s", commands[i], p->code, p->err);
             snprintf(want, sizeof want, "usage: kappa %s", commands[i]);
             cr_expect(!strncmp(p->out, want, strlen(want)), "%s", p->out);
             snprintf(want, sizeof want, "\nexample: kappa %s", commands[i]);
             cr_expect(strstr(p->out, want), "%s", p->out);
-            for (const char *line = p->out; *line; line += strcspn(line, "\n"), line += *line == '\n')
-                cr_expect(strcspn(line, "\n") <= 80, "%s: too long for a terminal: %.100s", commands[i], line);
+            for (const char *line = p->out; *line;
+                 line += strcspn(line, "\n"), line += *line == '\n')
+                cr_expect(strcspn(line, "\n") <= 80, "%s: too long for a terminal: %.100s",
+                          commands[i], line);
         }
 }
 
@@ -42,17 +46,27 @@ Test(commands, what_is_wrong_is_said_on_one_line_with_its_exit_code) {
         const char *says;
     } cases[] = {
         { { "docto" }, 2, "docto is not a command; see kappa --help" },
-        { { "doctor", "--jsn" }, 2, "--jsn is not an option of `kappa doctor`; see kappa doctor --help" },
+        { { "doctor", "--jsn" },
+          2,
+          "--jsn is not an option of `kappa doctor`; see kappa doctor --help" },
         { { "doctor", "now" }, 2, "now is one argument too many" },
         { { "list", "games", "--roms" }, 2, "--roms is not an option of `kappa list`" },
         { { "list", "games", "--rom-dir" }, 2, "--rom-dir needs a value" },
-        { { "list", "gams" }, 2, "gams is nothing to list; there are presets, games, rules, benchmarks and keys" },
-        { { "list", "games", "--python", "/bin/false" }, 4, "/bin/false: no ale_py; pip install ale-py" },
+        { { "list", "gams" },
+          2,
+          "gams is nothing to list; there are presets, games, rules, benchmarks and keys" },
+        { { "list", "games", "--python", "/bin/false" },
+          4,
+          "/bin/false: no ale_py; pip install ale-py" },
         { { "config" }, 2, "name a preset or a file first" },
         { { "config", "seed=1" }, 2, "name a preset or a file first" },
         { { "config", "dqn-dopamine", "--all" }, 2, "--all is not an option of `kappa config`" },
-        { { "config", "dqn-dopamine", "optim.clip.kapa=2" }, 2, "optim.clip.kapa is not a key; did you mean optim.clip.kappa?" },
-        { { "config", "dqn-dopamine", "optim.clip.kappa=0" }, 2, "optim.clip.kappa: seen '0', expected none" },
+        { { "config", "dqn-dopamine", "optim.clip.kapa=2" },
+          2,
+          "optim.clip.kapa is not a key; did you mean optim.clip.kappa?" },
+        { { "config", "dqn-dopamine", "optim.clip.kappa=0" },
+          2,
+          "optim.clip.kappa: seen '0', expected none" },
         { { "config", "dqn-dopamine", "seed" }, 2, "seed: expected key=value" },
         { { "config", "dqn-dopamin" }, 2, "neither a preset (dqn-dopamine, " },
         { { "config", "/nowhere/x.yaml" }, 6, "/nowhere/x.yaml: cannot be read" },
@@ -64,19 +78,28 @@ Test(commands, what_is_wrong_is_said_on_one_line_with_its_exit_code) {
         { { "report", "/nowhere" }, 6, "/nowhere: " },
         { { "eval" }, 2, "name a run's directory" },
         { { "eval", "/nowhere" }, 2, "/nowhere: there is no such folder" },
-        { { "eval", "x", "--episodes", "ten" }, 2, "--episodes ten: expected a number from 1 to 10000" },
+        { { "eval", "x", "--episodes", "ten" },
+          2,
+          "--episodes ten: expected a number from 1 to 10000" },
         { { "eval", "x", "--checkpoint" }, 2, "--checkpoint needs a value" },
-        { { "bench", "adam_clips" }, 2, "adam_clips is not a benchmark; see kappa list benchmarks" },
-        { { "bench", "--threads=two" }, 2, "--threads: seen 'two', expected a whole number, 1 to 1024" },
-        { { "bench", "--peers", "--peer-dir", "/nowhere" }, 3, "/nowhere is not there; --peer-dir names" },
+        { { "bench", "adam_clips" },
+          2,
+          "adam_clips is not a benchmark; see kappa list benchmarks" },
+        { { "bench", "--threads=two" },
+          2,
+          "--threads: seen 'two', expected a whole number, 1 to 1024" },
+        { { "bench", "--peers", "--peer-dir", "/nowhere" },
+          3,
+          "/nowhere is not there; --peer-dir names" },
         { { "bench", "--peers", "--python", "/bin/false" }, 4, "check.py failed under /bin/false" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const program_said *p = program(cases[i].argument);
         cr_expect_eq(p->code, cases[i].code, "%s: exit code %d", cases[i].says, p->code);
-        cr_expect(!strncmp(p->err, "kappa: ", 7) && strstr(p->err, cases[i].says), "\"%s\" not in: %s", cases[i].says,
+        cr_expect(!strncmp(p->err, "kappa: ", 7) && strstr(p->err, cases[i].says),
+                  "\"%s\" not in: %s", cases[i].says, p->err);
+        cr_expect(strchr(p->err, '\n') == p->err + strlen(p->err) - 1, "more than a line: %s",
                   p->err);
-        cr_expect(strchr(p->err, '\n') == p->err + strlen(p->err) - 1, "more than a line: %s", p->err);
     }
 }
 
@@ -86,19 +109,24 @@ Test(commands, a_printed_configuration_is_the_same_configuration) {
     kp_path_join(path, folder, "again.yaml", NULL);
     static const char *const explain[] = { NULL, "--explain" };
     for (int i = 0; i < 2; i++) {
-        const char *const arguments[] = { "config", "dqn-paper", "optim.clip.kappa={hidden: 5, output: 1.5}", "seed=7",
-                                          explain[i], NULL };
+        const char *const arguments[] = {
+            "config", "dqn-paper", "optim.clip.kappa={hidden: 5, output: 1.5}",
+            "seed=7", explain[i],  NULL
+        };
         const program_said *p = program(arguments);
         kp_config want, got;
         kp_err err = { "" };
         cr_assert_eq(p->code, 0, "%s", p->err);
-        cr_expect(strstr(p->out, "kappa: {hidden: 5, output: 1.5}  # command line\n"), "%s", p->out);
+        cr_expect(strstr(p->out, "kappa: {hidden: 5, output: 1.5}  # command line\n"), "%s",
+                  p->out);
         cr_expect(strstr(p->out, "rule: adam  # preset dqn-tianshou\n"));
-        cr_expect(!!strstr(p->out, "# Step size.\n") == i, "--explain says what a key means, and only that");
+        cr_expect(!!strstr(p->out, "# Step size.\n") == i,
+                  "--explain says what a key means, and only that");
         cr_assert_eq(kp_file_write(path, p->out, strlen(p->out), &err), KP_OK, "%s", err.text);
         cr_assert_eq(kp_config_load(&want, NULL, "dqn-paper", 2, arguments + 2, &err), KP_OK);
         cr_assert_eq(kp_config_load(&got, NULL, path, 0, NULL, &err), KP_OK, "%s", err.text);
-        for (int k = 0; k < kp_n_keys(); k++) cr_expect(kp_config_same(&got, &want, k), "%s", kp_key_at(k)->key);
+        for (int k = 0; k < kp_n_keys(); k++)
+            cr_expect(kp_config_same(&got, &want, k), "%s", kp_key_at(k)->key);
     }
     kp_folder_remove(folder, NULL);
 }
@@ -109,17 +137,22 @@ Test(commands, the_reference_page_is_of_today) {
     size_t n;
     kp_err err = { "" };
     cr_assert_eq(p->code, 0, "%s", p->err);
-    for (int k = 0; k < kp_n_keys(); k++) cr_expect(strstr(p->out, kp_key_at(k)->key), "%s", kp_key_at(k)->key);
-    cr_assert_eq(kp_file_read(KP_SOURCE_DIR "/docs/configuration.md", &page, &n, &err), KP_OK, "%s", err.text);
-    cr_expect(!strcmp((char *)page, p->out), "stale: kappa config --reference > docs/configuration.md");
+    for (int k = 0; k < kp_n_keys(); k++)
+        cr_expect(strstr(p->out, kp_key_at(k)->key), "%s", kp_key_at(k)->key);
+    cr_assert_eq(kp_file_read(KP_SOURCE_DIR "/docs/configuration.md", &page, &n, &err), KP_OK, "%s",
+                 err.text);
+    cr_expect(!strcmp((char *)page, p->out),
+              "stale: kappa config --reference > docs/configuration.md");
     free(page);
 }
 
 Test(commands, list_names_everything_there_is) {
     const program_said *p = PROGRAM("list", "presets", "rules", "keys", "benchmarks");
     cr_assert_eq(p->code, 0, "%s", p->err);
-    for (int i = 0; i < kp_n_presets(); i++) cr_expect(strstr(p->out, kp_preset_at(i)->name), "%s", p->out);
-    for (int k = 0; k < kp_n_keys(); k++) cr_expect(strstr(p->out, kp_key_at(k)->key), "%s", kp_key_at(k)->key);
+    for (int i = 0; i < kp_n_presets(); i++)
+        cr_expect(strstr(p->out, kp_preset_at(i)->name), "%s", p->out);
+    for (int k = 0; k < kp_n_keys(); k++)
+        cr_expect(strstr(p->out, kp_key_at(k)->key), "%s", kp_key_at(k)->key);
     cr_expect(strstr(p->out, "adam_clip"));
     char names[128], line[64], *at = names;
     snprintf(names, sizeof names, "%s", kp_key_at(kp_key_find("optim.rule"))->names);
@@ -137,9 +170,13 @@ Test(commands, list_tells_present_from_missing_and_altered_roms) {
     cr_assert_eq(kp_file_write(rom, "not a ROM", 9, NULL), KP_OK);
     const program_said *p = PROGRAM("list", "games", "--rom-dir", folder);
     cr_expect_eq(p->code, 0, "%s", p->err);
-    cr_expect(strstr(p->out, "  pong              altered\n") && strstr(p->out, "  qbert             missing\n"), "%s", p->out);
-    snprintf(want, sizeof want, "%d games; 0 ROMs present and intact, %d missing (-), 1 altered (!), in %s\n%s: altered ROM, MD5 ",
-             kp_games_n(), kp_games_n() - 1, folder, rom);
+    cr_expect(strstr(p->out, "  pong              altered\n") &&
+                  strstr(p->out, "  qbert             missing\n"),
+              "%s", p->out);
+    snprintf(
+        want, sizeof want,
+        "%d games; 0 ROMs present and intact, %d missing (-), 1 altered (!), in %s\n%s: altered ROM, MD5 ",
+        kp_games_n(), kp_games_n() - 1, folder, rom);
     cr_expect(strstr(p->out, want), "\"%s\" not in: %s", want, p->out);
     kp_folder_remove(folder, NULL);
 }
