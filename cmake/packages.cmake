@@ -6,9 +6,9 @@ pkg_check_modules(FYAML REQUIRED IMPORTED_TARGET libfyaml)   # YAML with line nu
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)  # JSON
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)     # replay segments
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash) # checksums
-pkg_check_modules(PNG REQUIRED IMPORTED_TARGET libpng)          # tests look into pictures
 if(KAPPA_TESTS)
     pkg_check_modules(CRITERION REQUIRED IMPORTED_TARGET criterion)
+    pkg_check_modules(PNG REQUIRED IMPORTED_TARGET libpng)   # they look into pictures
 endif()
 find_library(GIF_LIBRARY gif REQUIRED)                       # kappa eval --gif
 set(KAPPA_VENV_PYTHON ${PROJECT_SOURCE_DIR}/build/venv/bin/python CACHE FILEPATH "Python with ale-py, for Atari workers and tests")
