@@ -69,9 +69,11 @@ static void print_row(const kp_bench_result *r) {
                                                           : "missed";
     printf("%-19s %9.4g %9s %-13s %6s %6s %-7s %6s\n    ", r->name, r->ours, peer, r->unit, ratio,
            reach, verdict, share);
+    char of_peer[32] = "";
+    if (beside) snprintf(of_peer, sizeof of_peer, " (peer: %.0f%%)", 100 * r->peer / r->limit);
     if (isfinite(r->limit))
-        snprintf(note, sizeof note, "limit: %s, %.4g %s; %s", r->limit_name, r->limit, r->unit,
-                 r->note);
+        snprintf(note, sizeof note, "limit: %s, %.4g %s%s; %s", r->limit_name, r->limit, r->unit,
+                 of_peer, r->note);
     kp_print_wrapped(4, isfinite(r->limit) ? note : r->note);
 }
 
