@@ -26,7 +26,7 @@ typedef struct {
     uint64_t n_steps; /* of each environment */
 } bench;
 
-/* The last n CPUs of `all`: interrupts and idle work gather at the first. */
+/* The last n CPUs of `all`: the first often serves interrupts. */
 static cpu_set_t last_cpus(const cpu_set_t *all, int n) {
     cpu_set_t some;
     CPU_ZERO(&some);
