@@ -32,6 +32,7 @@ function(kp_add_cuda_kernels)
         -Werror all-warnings -Xcompiler -Wall,-Wextra,-Werror,-ffp-contract=off,-fvisibility=hidden)
     target_include_directories(kp_cuda_kernels PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/kernels)
     set_property(GLOBAL APPEND PROPERTY KAPPA_ROOMS kp_cuda_kernels)
-    set_property(GLOBAL APPEND PROPERTY KAPPA_USES CUDA::cudart_static)
+    # nvcc makes C++ of a kernel's host side; C programs that link the static library name its runtime
+    set_property(GLOBAL APPEND PROPERTY KAPPA_USES CUDA::cudart_static stdc++)
     target_compile_definitions(kp_flags INTERFACE KAPPA_CUDA_KERNELS)
 endfunction()
