@@ -56,9 +56,9 @@ static kp_status prepare(bench *b, const kp_bench_options *o, int n_workers, kp_
 static kp_status run_round(bench *b, double *rate, kp_err *err) {
     kp_env_result result[N_ENVS];
     int action[N_ENVS], n = 0;
-    double start = kp_bench_now(), seconds = 0;
+    double start = kp_now_s(), seconds = 0;
     kp_status st = KP_OK;
-    for (; !st && seconds < ROUND_S; n++, seconds = kp_bench_now() - start) {
+    for (; !st && seconds < ROUND_S; n++, seconds = kp_now_s() - start) {
         for (int i = 0; i < N_ENVS; i++) {
             uint32_t r = kp_philox(b->n_steps, KP_STREAM_TEST, (uint64_t)i).x[0];
             action[i] = (int)(r % (uint32_t)kp_env_n_actions(b->env));

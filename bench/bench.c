@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 
 const kp_bench_row kp_bench_table[] = {
     { "adam_clip", "Adam and the clip in one pass: GB/s at 28 bytes a parameter",
@@ -20,12 +19,6 @@ const kp_bench_row kp_bench_table[] = {
     { "atari_env", "Pong in worker processes, on one core and on two", kp_bench_atari_env },
     { 0 },
 };
-
-double kp_bench_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int ascending(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;

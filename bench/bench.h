@@ -5,6 +5,7 @@
 #pragma once
 #include <stddef.h>
 
+#include "base/clock.h"
 #include "kappa/status.h"
 
 typedef struct {
@@ -45,7 +46,6 @@ kp_status kp_bench_atari_env(const kp_bench_options *options, kp_err *err);
 /* All benchmarks; ends with a row whose name is NULL. */
 extern const kp_bench_row kp_bench_table[];
 
-double kp_bench_now(void);               /* seconds, monotonic */
 double kp_bench_median(double *x, int n); /* sorts x */
 
 /* Runs `python peer_dir/script arguments`, whose last line must be one JSON object with the numbers

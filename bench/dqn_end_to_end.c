@@ -63,11 +63,11 @@ static const kp_progress *progress(const bench *b) { return kp_learner_dqn.progr
 /* Until `updates` more updates are made, and for at least `seconds`. */
 static kp_status train(bench *b, int64_t updates, double seconds, kp_err *err) {
     int64_t until = progress(b)->updates + updates;
-    double start = kp_bench_now();
+    double start = kp_now_s();
     kp_event event = KP_EVENT_NONE;
     kp_status st = KP_OK;
     while (!st && event != KP_EVENT_END &&
-           (progress(b)->updates < until || kp_bench_now() - start < seconds))
+           (progress(b)->updates < until || kp_now_s() - start < seconds))
         st = kp_learner_dqn.step(b->learner, &event, err);
     if (!st && event == KP_EVENT_END)
         st = kp_fail(err, KP_NON_FINITE,
@@ -82,9 +82,9 @@ static kp_status measure(bench *b, int repeats, double *steps, double *updates, 
     kp_status st = train(b, 20, 0, err); /* fills the replay, warms up */
     for (int r = 0; !st && r < repeats; r++) {
         kp_progress before = *progress(b);
-        double start = kp_bench_now();
+        double start = kp_now_s();
         st = train(b, 1, ROUND_S, err);
-        double seconds = kp_bench_now() - start;
+        double seconds = kp_now_s() - start;
         step_rate[r] = (double)(progress(b)->agent_step - before.agent_step) / seconds;
         update_rate[r] = (double)(progress(b)->updates - before.updates) / seconds;
     }

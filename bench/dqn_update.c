@@ -104,9 +104,9 @@ static void draw(bench *b) {
 /* Updates a second of all members together, for ROUND_S. */
 static kp_status run_round(bench *b, double *rate, kp_err *err) {
     int n = 0;
-    double start = kp_bench_now(), seconds = 0;
+    double start = kp_now_s(), seconds = 0;
     kp_status st = KP_OK;
-    for (; !st && seconds < ROUND_S; n++, seconds = kp_bench_now() - start) {
+    for (; !st && seconds < ROUND_S; n++, seconds = kp_now_s() - start) {
         draw(b);
         st = kp_dqn_update_run(b->update, NULL, err);
     }

@@ -13,11 +13,11 @@
 #include <sys/statvfs.h>
 #include <sys/sysinfo.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "backend/backend.h"
 #include "backend/cpu/cpu_features.h"
+#include "base/clock.h"
 #include "base/files.h"
 #include "base/memory.h"
 #include "base/pool.h"
@@ -267,12 +267,6 @@ static void check_roms(doctor *d) {
              n_altered, n_altered == 1 ? "" : "s", dir);
 }
 
-static double now_s(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* One second of a game by a worker, as training plays it. */
 static void check_emulator(doctor *d) {
     kp_env_options o = { .game = d->game,
@@ -294,8 +288,8 @@ static void check_emulator(doctor *d) {
     kp_status st = kp_env_open(&env, &o, &err);
     if (!st) st = kp_env_reset(env, 0, 0, NULL, &err);
     int64_t steps = 0;
-    double start = now_s(), took = 0;
-    for (; !st && took < 1; took = now_s() - start) {
+    double start = kp_now_s(), took = 0;
+    for (; !st && took < 1; took = kp_now_s() - start) {
         kp_env_result result;
         int action = (int)(steps % kp_env_n_actions(env));
         st = kp_env_step(env, &action, &result, &err);

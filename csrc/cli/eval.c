@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/files.h"
 #include "cli.h"
 #include "gif.h"
@@ -49,14 +49,8 @@ typedef struct {
     double shown_s;
 } onlooker;
 
-static double now_s(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void show(onlooker *o, const kp_progress *now) {
-    double t = now_s();
+    double t = kp_now_s();
     if (t - o->shown_s < (o->is_terminal ? 0.25 : 10)) return;
     fprintf(stderr, "%s%s: %d of %d games over, agent step %" PRId64 " of the longest%s",
             o->is_terminal ? "\r\033[K" : "", o->dir,
@@ -196,7 +190,7 @@ static kp_status play(evaluation *e, const char *dir, kp_trained *t, int chosen,
     uint8_t *active = calloc((size_t)P, 1);
     double *returns = calloc((size_t)P * (size_t)n, sizeof *returns);
     onlooker o = {
-        .e = e, .trained = t, .dir = dir, .is_terminal = isatty(STDERR_FILENO), .shown_s = now_s()
+        .e = e, .trained = t, .dir = dir, .is_terminal = isatty(STDERR_FILENO), .shown_s = kp_now_s()
     };
     kp_listener listener = { look, &o };
     kp_status st = active && returns ? KP_OK

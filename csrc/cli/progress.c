@@ -6,24 +6,19 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 enum { MAX_ROWS = 16 };
 static const double REDRAW_S = 0.25, LINE_S = 10.0;
-
-static double now_s(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 void kp_show_init(kp_show *s, const char *const *name, int P) {
     *s = (kp_show){ .name = name,
                     .P = P,
                     .is_terminal = isatty(STDERR_FILENO),
                     .first_step = -1,
-                    .started_s = now_s() };
+                    .started_s = kp_now_s() };
     s->shown_s = s->started_s;
 }
 
@@ -135,7 +130,7 @@ static void draw(kp_show *s, const kp_progress *n) {
 
 void kp_show_tell(void *context, const kp_progress *n) {
     kp_show *s = context;
-    double t = now_s();
+    double t = kp_now_s();
     if (s->first_step >= 0 && t - s->shown_s < (s->is_terminal ? REDRAW_S : LINE_S)) return;
     int first = s->first_step < 0;
     update_rates(s, n, t);

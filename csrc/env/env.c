@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/pool.h"
 #include "games.h"
 #include "screen.h"
@@ -89,12 +90,6 @@ static uint8_t *screen_of(const kp_env *e, int i, int k) {
     return actions_of(e, i) + e->log + k * SCREEN_ROOM;
 }
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 const char *kp_env_python(void) {
     const char *set = getenv("KAPPA_PYTHON");
     if (set && *set) return set;
@@ -159,7 +154,7 @@ static kp_status start(kp_env *e, int at, kp_err *err) {
     e->workers[at] = (worker){ pid, said[0] };
     if (pid < 0)
         return kp_fail(err, KP_DEVICE, "env: no process for a worker: %s", strerror(errno));
-    double until = now() + e->timeout;
+    double until = kp_now_s() + e->timeout;
     while (!__atomic_load_n(&c->ready, __ATOMIC_ACQUIRE)) {
         int rc = 0;
         if (waitpid(pid, &rc, WNOHANG) == pid) {
@@ -180,7 +175,7 @@ static kp_status start(kp_env *e, int at, kp_err *err) {
                 " numpy, or name an interpreter that has them in KAPPA_PYTHON or env.python",
                 text);
         }
-        if (now() > until)
+        if (kp_now_s() > until)
             return kp_fail(err, KP_DEVICE, "env: the Atari worker %s did not start in %g s",
                            e->python, e->timeout);
         nanosleep(&(struct timespec){ 0, 2000000 }, NULL);
@@ -197,7 +192,7 @@ static void ask(kp_env *e, int w) {
 /* 1: answered; 0: dead or silent for too long. */
 static int await(kp_env *e, int w) {
     control *c = control_of(e, w);
-    double until = now() + e->timeout;
+    double until = kp_now_s() + e->timeout;
     for (;;) {
         uint32_t answered = 0;
         for (int spin = 0; spin < 2000; spin++) {
@@ -211,7 +206,7 @@ static int await(kp_env *e, int w) {
             e->workers[w].pid = 0;
             return 0;
         }
-        if (now() > until) return 0;
+        if (kp_now_s() > until) return 0;
     }
 }
 

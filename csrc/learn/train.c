@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "config/overrides.h"
 #include "learner.h"
 #include "run/members.h"
@@ -36,12 +36,6 @@ typedef struct {
     double saved_s, started_s;
     int64_t started_step, started_updates;
 } session;
-
-static double now_s(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
@@ -96,13 +90,13 @@ static kp_status save(session *s, int is_end, kp_err *err) {
     st = kp_checkpoint_commit(w, is_end ? 1 : s->member->checkpoint.keep, err);
     if (!st && is_end) st = kp_path_join(replay, s->checkpoint_dir, KP_REPLAY_FOLDER, err);
     if (!st && is_end) st = kp_folder_remove(replay, err);
-    s->saved_s = now_s();
+    s->saved_s = kp_now_s();
     return st;
 }
 
 static int save_is_due(const session *s) {
     double interval = s->member->checkpoint.interval_seconds;
-    return interval > 0 && now_s() - s->saved_s >= interval;
+    return interval > 0 && kp_now_s() - s->saved_s >= interval;
 }
 
 static kp_status open_files(session *s, const int64_t lengths[2], kp_err *err) {
@@ -206,7 +200,7 @@ static kp_status loop(session *s, kp_err *err) {
 /* KP_NON_FINITE where members stopped on the way; says how long the run took. */
 static kp_status conclude(const session *s, kp_err *err) {
     const kp_progress *now = s->learner->progress(s->state);
-    double seconds = now_s() - s->started_s,
+    double seconds = kp_now_s() - s->started_s,
            steps = (double)(now->agent_step - s->started_step) * s->P,
            updates = (double)(now->updates - s->started_updates) * s->P;
     int stopped = 0, first = -1;
@@ -259,7 +253,7 @@ static kp_status run(session *s, kp_err *err) {
     st = begin(s, err);
     if (!st) {
         const kp_progress *now = s->learner->progress(s->state);
-        s->started_s = s->saved_s = now_s();
+        s->started_s = s->saved_s = kp_now_s();
         s->started_step = now->agent_step, s->started_updates = now->updates;
         st = loop(s, err);
         if (!st) st = conclude(s, err);
