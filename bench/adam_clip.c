@@ -23,7 +23,7 @@ static const kp_op *const unclipped[] = { &kp_bench_unclipped_generic };
 static const kp_op *const moves[] = { &kp_bench_moves_generic };
 #endif
 
-enum { BYTES = 28, MAX_REPEATS = 99 };
+enum { BYTES = 28 };
 
 /* What is timed. The limits run between ours, so that a slow spell of the machine meets all. */
 enum { OURS, UNCLIPPED, UNBOUNDED, MOVES, N_LOOPS };
@@ -103,7 +103,7 @@ static void release(bench *b) {
 static kp_status measure(const kp_bench_options *o, const char *label, int n_chunks, int updates,
                          int repeats, double *rate, kp_err *err) {
     bench b = { 0 };
-    double seconds[N_LOOPS][MAX_REPEATS];
+    double seconds[N_LOOPS][KP_BENCH_MAX_REPEATS];
     kp_status st = prepare(&b, n_chunks, o->n_threads, err);
     if (st) st = (kp_err_prefix(err, "bench adam_clip %s", label), st);
     for (int r = -1; !st && r < repeats; r++) /* -1 warms up */
@@ -121,8 +121,7 @@ static kp_status measure(const kp_bench_options *o, const char *label, int n_chu
 
 kp_status kp_bench_adam_clip(const kp_bench_options *o, kp_err *err) {
     for (size_t s = 0; s < KP_COUNT(sizes); s++) {
-        int repeats = o->repeats > 0 ? o->repeats : 9;
-        if (repeats > MAX_REPEATS) repeats = MAX_REPEATS;
+        int repeats = kp_bench_repeats(o, 9);
         double rate[N_LOOPS], again[N_LOOPS], peer[2] = { NAN, NAN };
         kp_status st = measure(o, sizes[s].label, sizes[s].n_chunks, sizes[s].updates, repeats,
                                rate, err);

@@ -11,7 +11,7 @@
 #include "bench.h"
 #include "env/env.h"
 
-enum { N_ENVS = 8, MAX_REPEATS = 99 };
+enum { N_ENVS = 8 };
 
 static const double ROUND_S = 1.0;
 
@@ -71,7 +71,7 @@ static kp_status run_round(bench *b, double *rate, kp_err *err) {
 }
 
 static kp_status measure(bench *b, int repeats, double *median, kp_err *err) {
-    double rate[MAX_REPEATS], unused;
+    double rate[KP_BENCH_MAX_REPEATS], unused;
     kp_status st = run_round(b, &unused, err); /* warms up */
     for (int r = 0; !st && r < repeats; r++) st = run_round(b, &rate[r], err);
     if (!st) *median = kp_bench_median(rate, repeats);
@@ -80,8 +80,7 @@ static kp_status measure(bench *b, int repeats, double *median, kp_err *err) {
 
 /* Ours before and after the peer, which has the last CPU alone. */
 static kp_status run_row(const kp_bench_options *o, int row, const cpu_set_t *all, kp_err *err) {
-    int repeats = o->repeats > 0 ? o->repeats : 5;
-    if (repeats > MAX_REPEATS) repeats = MAX_REPEATS;
+    int repeats = kp_bench_repeats(o, 5);
     bench b = { 0 };
     double ours[2] = { 0, 0 }, peer = NAN;
     cpu_set_t one = last_cpus(all, 1), mine = last_cpus(all, rows[row].n_workers);

@@ -20,6 +20,11 @@ const kp_bench_row kp_bench_table[] = {
     { 0 },
 };
 
+int kp_bench_repeats(const kp_bench_options *o, int standard) {
+    int n = o->repeats > 0 ? o->repeats : standard;
+    return n < KP_BENCH_MAX_REPEATS ? n : KP_BENCH_MAX_REPEATS;
+}
+
 static int ascending(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);

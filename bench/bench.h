@@ -29,6 +29,11 @@ typedef struct {
     void *context;
 } kp_bench_options;
 
+enum { KP_BENCH_MAX_REPEATS = 99 };
+
+/* What was asked for, else the benchmark's `standard`; at most KP_BENCH_MAX_REPEATS. */
+int kp_bench_repeats(const kp_bench_options *options, int standard);
+
 typedef kp_status (*kp_bench_fn)(const kp_bench_options *options, kp_err *err);
 
 typedef struct {

@@ -11,8 +11,6 @@
 #include "config/config.h"
 #include "learn/learner.h"
 
-enum { MAX_REPEATS = 99 };
-
 static const double ROUND_S = 2.0, REACH = 2.0;
 
 /* Epsilon is constant, so that the network acts from the first step on; nothing interrupts
@@ -78,7 +76,7 @@ static kp_status train(bench *b, int64_t updates, double seconds, kp_err *err) {
 
 /* Medians, in agent steps and updates a second. */
 static kp_status measure(bench *b, int repeats, double *steps, double *updates, kp_err *err) {
-    double step_rate[MAX_REPEATS], update_rate[MAX_REPEATS];
+    double step_rate[KP_BENCH_MAX_REPEATS], update_rate[KP_BENCH_MAX_REPEATS];
     kp_status st = train(b, 20, 0, err); /* fills the replay, warms up */
     for (int r = 0; !st && r < repeats; r++) {
         kp_progress before = *progress(b);
@@ -95,8 +93,7 @@ static kp_status measure(bench *b, int repeats, double *steps, double *updates, 
 }
 
 kp_status kp_bench_dqn_end_to_end(const kp_bench_options *o, kp_err *err) {
-    int repeats = o->repeats > 0 ? o->repeats : 5;
-    if (repeats > MAX_REPEATS) repeats = MAX_REPEATS;
+    int repeats = kp_bench_repeats(o, 5);
     bench b = { 0 };
     double ours[2] = { 0, 0 }, updates[2] = { 0, 0 }, peer = NAN;
     kp_status st = prepare(&b, o, err);

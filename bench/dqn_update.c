@@ -11,7 +11,7 @@
 #include "gemm_peak.h"
 #include "learn/dqn_update.h"
 
-enum { B = 32, STACK = 4, SIDE = 84, N_ACTIONS = 6, MAX_P = 8, MAX_REPEATS = 99 };
+enum { B = 32, STACK = 4, SIDE = 84, N_ACTIONS = 6, MAX_P = 8 };
 enum { N_FRAMES = 20000 }; /* 141 MB */
 
 static const double GAMMA = 0.99, KAPPA = 2.0, ROUND_S = 0.25;
@@ -116,7 +116,7 @@ static kp_status run_round(bench *b, double *rate, kp_err *err) {
 
 /* Medians of ours and of the peak, in turns, both in updates a second. */
 static kp_status measure(bench *b, int repeats, double *ours, double *peak, kp_err *err) {
-    double rate[MAX_REPEATS], limit[MAX_REPEATS], unused;
+    double rate[KP_BENCH_MAX_REPEATS], limit[KP_BENCH_MAX_REPEATS], unused;
     kp_status st = run_round(b, &unused, err); /* warms up */
     for (int r = 0; !st && r < repeats; r++) {
         limit[r] = kp_gemm_peak(b->pool) / kp_dqn_update_flops(b->update);
@@ -130,8 +130,7 @@ static kp_status measure(bench *b, int repeats, double *ours, double *peak, kp_e
 
 static kp_status run(const kp_bench_options *o, const char *name, int P, double reach,
                      kp_err *err) {
-    int repeats = o->repeats > 0 ? o->repeats : 9;
-    if (repeats > MAX_REPEATS) repeats = MAX_REPEATS;
+    int repeats = kp_bench_repeats(o, 9);
     bench b = { 0 };
     double ours[2] = { NAN, NAN }, peak[2] = { NAN, NAN }, peer = NAN;
     kp_status st = prepare(&b, P, o->n_threads, err);

@@ -36,6 +36,10 @@ int kp_file_exists(const char *path) {
     return lstat(path, &s) == 0;
 }
 
+void kp_path_trim(char *path) {
+    for (size_t n = strlen(path); n > 1 && path[n - 1] == '/';) path[--n] = 0;
+}
+
 kp_status kp_file_read(const char *path, uint8_t **out, size_t *n_out, kp_err *err) {
     kp_status st = KP_OK;
     size_t n = 0, room = BUFFER;

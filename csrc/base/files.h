@@ -15,6 +15,9 @@ kp_status kp_storage_fail(kp_err *err, const char *path, const char *what);
 /* path = folder/name; KP_STORAGE where it does not fit. */
 kp_status kp_path_join(char path[KP_PATH], const char *folder, const char *name, kp_err *err);
 
+/* Cuts slashes off the end, but for a "/" alone. */
+void kp_path_trim(char *path);
+
 /* *bytes is yours to free; a 0 stands after the last byte. Either may be NULL on failure only. */
 kp_status kp_file_read(const char *path, uint8_t **bytes, size_t *n, kp_err *err);
 

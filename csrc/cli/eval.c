@@ -319,7 +319,7 @@ static kp_status evaluate(int argc, char **argv, kp_err *err) {
     kp_status st = take_options(&e, &argc, argv, err);
     if (st) return st;
     e.options.n_args = argc - 1, e.options.args = (const char *const *)(argv + 1);
-    for (size_t n = strlen(argv[0]); n > 1 && argv[0][n - 1] == '/';) argv[0][--n] = 0;
+    kp_path_trim(argv[0]);
     for (size_t i = 0; i < sizeof head / sizeof *head; i++) kp_table_add(&e.table, "%s", head[i]);
     kp_table_end_row(&e.table);
     st = kp_signals_install(err); /* so that a half GIF does not stay */

@@ -23,7 +23,7 @@ static kp_status run(int argc, char **argv, kp_err *err) {
     if (!st && !(report = kp_report_open()))
         st = kp_fail(err, KP_BAD_CONFIG, "report: out of memory");
     for (int i = 0; i < argc && !st; i++) {
-        for (size_t n = strlen(argv[i]); n > 1 && argv[i][n - 1] == '/';) argv[i][--n] = 0;
+        kp_path_trim(argv[i]);
         st = kp_rundir_has_config(argv[i]) ? kp_report_add_run(report, argv[i], err)
                                            : kp_report_add_folder(report, argv[i], err);
     }

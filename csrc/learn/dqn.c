@@ -235,20 +235,12 @@ static kp_status open_actor(kp_dqn *d, kp_err *err) {
 }
 
 static kp_status open_evaluator(kp_dqn *d, kp_err *err) {
-    const kp_config *c = d->member;
-    kp_evaluator_options o = {
-        .P = d->P,
-        .episodes = c->eval.episodes,
-        .stack = c->env.stack,
-        .divide = c->net.input_scale == KP_INPUT_UNIT,
-        .seed = d->seed,
-        .env = kp_dqn_env_options_of(c, 1),
-        .net = kp_dqn_update_net(d->update),
-        .theta = kp_dqn_update_theta(d->update),
-        .epsilon = c->eval.epsilon,
-    };
-    return c->eval.interval_steps > 0 ? kp_evaluator_open(&d->evaluator, d->backend, &o, err)
-                                      : KP_OK;
+    kp_evaluator_options o = kp_dqn_evaluator_options_of(d->member);
+    o.P = d->P, o.seed = d->seed;
+    o.net = kp_dqn_update_net(d->update), o.theta = kp_dqn_update_theta(d->update);
+    return d->member->eval.interval_steps > 0
+               ? kp_evaluator_open(&d->evaluator, d->backend, &o, err)
+               : KP_OK;
 }
 
 static void close_dqn(void *learner) {

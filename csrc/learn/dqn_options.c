@@ -33,6 +33,16 @@ kp_env_options kp_dqn_env_options_of(const kp_config *c, int is_evaluation) {
     };
 }
 
+kp_evaluator_options kp_dqn_evaluator_options_of(const kp_config *c) {
+    return (kp_evaluator_options){
+        .episodes = c->eval.episodes,
+        .stack = c->env.stack,
+        .divide = c->net.input_scale == KP_INPUT_UNIT,
+        .env = kp_dqn_env_options_of(c, 1),
+        .epsilon = c->eval.epsilon,
+    };
+}
+
 kp_optim_member kp_dqn_optim_of(const kp_config *c) {
     return (kp_optim_member){
         .lr = c->optim.lr,

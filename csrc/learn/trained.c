@@ -47,18 +47,10 @@ static kp_status open_net(kp_trained *t, const kp_checkpoint *c, kp_err *err) {
 }
 
 static kp_status open_evaluator(kp_trained *t, double epsilon, kp_err *err) {
-    const kp_config *c = t->member;
-    kp_evaluator_options o = {
-        .P = t->P,
-        .episodes = t->E,
-        .stack = c->env.stack,
-        .divide = c->net.input_scale == KP_INPUT_UNIT,
-        .seed = t->seed,
-        .env = kp_dqn_env_options_of(c, 1),
-        .net = t->net,
-        .theta = t->theta,
-        .epsilon = isnan(epsilon) ? c->eval.epsilon : epsilon,
-    };
+    kp_evaluator_options o = kp_dqn_evaluator_options_of(t->member);
+    o.P = t->P, o.episodes = t->E, o.seed = t->seed;
+    o.net = t->net, o.theta = t->theta;
+    if (!isnan(epsilon)) o.epsilon = epsilon;
     return kp_evaluator_open(&t->evaluator, t->backend, &o, err);
 }
 
@@ -69,18 +61,19 @@ static kp_status open_named(kp_checkpoint **c, const char *path, kp_err *err) {
     size_t n = strlen(path);
     if (n >= sizeof text) return kp_fail(err, KP_STORAGE, "%.200s...: the path is too long", path);
     memcpy(text, path, n + 1);
-    while (n > 1 && text[n - 1] == '/') text[--n] = 0;
+    kp_path_trim(text);
     char *slash = strrchr(text, '/'), *name = slash ? slash + 1 : text;
     if (slash)
         snprintf(folder, sizeof folder, "%.*s", slash == text ? 1 : (int)(slash - text), text);
     if (stat(text, &s)) return kp_fail(err, KP_BAD_CONFIG, "%s: there is no such folder", path);
-    if (strlen(name) < 10 || strlen(name) > 18 || name[strspn(name, "0123456789")])
+    int64_t step = kp_checkpoint_step_of(name);
+    if (step < 0)
         return kp_fail(
             err, KP_BAD_CONFIG,
             "%s: is no checkpoint; they lie in the run's folder checkpoint and are named "
             "by their agent step, like 0000120000",
             path);
-    return kp_checkpoint_open_state(c, folder, strtoll(name, NULL, 10), warning, err);
+    return kp_checkpoint_open_state(c, folder, step, warning, err);
 }
 
 static kp_status open_checkpoint(kp_checkpoint **c, const char *dir, const kp_trained_options *o,
@@ -105,15 +98,14 @@ static kp_status open_members(kp_trained *t, const kp_checkpoint *c, int episode
     return kp_checkpoint_get(c, "dqn.active", KP_U8, 1, (int64_t[]){ t->P }, t->finite, err);
 }
 
-/* *there: 0 where the run has no checkpoint yet. */
+/* The evaluator stays NULL where the run has no checkpoint yet. */
 static kp_status open_all(kp_trained *t, const char *dir, const kp_trained_options *o,
-                          char *warning, int *there, kp_err *err) {
+                          char *warning, kp_err *err) {
     kp_checkpoint *c = NULL;
     kp_status st = kp_members_read(dir, &t->member, &t->P, err);
     if (!st)
         st = kp_override(t->member, t->P, o->n_args, o->args, "would make it another run", err);
     if (!st) st = open_checkpoint(&c, dir, o, warning, err);
-    *there = c != NULL;
     if (st || !c) return st;
     st = open_members(t, c, o->episodes, err);
     if (!st) st = kp_backend_open(&t->backend, t->member->device, t->member->threads, err);
@@ -130,9 +122,8 @@ kp_status kp_trained_open(kp_trained **out, const char *dir, const kp_trained_op
     warning[0] = 0;
     kp_trained *t = calloc(1, sizeof *t);
     if (!t) return kp_fail(err, KP_BAD_CONFIG, "%s: out of host memory", dir);
-    int there = 0;
-    kp_status st = open_all(t, dir, o, warning, &there, err);
-    if (st || !there) {
+    kp_status st = open_all(t, dir, o, warning, err);
+    if (st || !t->evaluator) {
         kp_trained_close(t);
         return st;
     }

@@ -41,6 +41,13 @@ kp_status kp_checkpoint_path(char path[KP_PATH], const char *folder, int64_t ste
     return kp_path_join(path, folder, part, err);
 }
 
+int64_t kp_checkpoint_step_of(const char *name) {
+    enum { MOST_DIGITS = 18 }; /* of any int64_t */
+    size_t digits = strspn(name, "0123456789");
+    if (digits < KP_STEP_DIGITS || digits > MOST_DIGITS || name[digits]) return -1;
+    return strtoll(name, NULL, 10);
+}
+
 kp_status kp_checkpoint_list(const char *folder, int64_t **steps, int *n, kp_err *err) {
     char **names = NULL;
     int n_names = 0;
@@ -52,9 +59,8 @@ kp_status kp_checkpoint_list(const char *folder, int64_t **steps, int *n, kp_err
     if (!*steps) st = kp_fail(err, KP_STORAGE, "%s: out of host memory", folder);
     for (int i = 0; !st && i < n_names;
          i++) { /* sorted by name: ascending, being of equal length */
-        size_t digits = strspn(names[i], "0123456789");
-        if (digits >= KP_STEP_DIGITS && !names[i][digits])
-            (*steps)[(*n)++] = strtoll(names[i], NULL, 10);
+        int64_t step = kp_checkpoint_step_of(names[i]);
+        if (step >= 0) (*steps)[(*n)++] = step;
     }
     free(names);
     return st;

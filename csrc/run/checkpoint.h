@@ -65,4 +65,7 @@ kp_status kp_checkpoint_borrow(const kp_checkpoint *checkpoint, const char *name
                                const void **data, size_t *n, kp_err *err);
 int kp_checkpoint_has(const kp_checkpoint *checkpoint, const char *name);
 
+/* The agent step that a checkpoint's folder is named by, "0000120000"; -1: no such name. */
+int64_t kp_checkpoint_step_of(const char *name);
+
 void kp_checkpoint_close(kp_checkpoint *checkpoint); /* NULL is fine */
