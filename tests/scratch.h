@@ -31,3 +31,19 @@ __attribute__((unused)) static int scratch_disk(const char *folder, int kib) {
     snprintf(size, sizeof size, "size=%dk", kib);
     return mount("tmpfs", folder, "tmpfs", 0, size) == 0;
 }
+
+/* The file's text; yours to free. */
+__attribute__((unused)) static char *scratch_text(const char *path) {
+    uint8_t *text = NULL; /* with a 0 behind it */
+    size_t n;
+    kp_err err = { "" };
+    cr_assert_eq(kp_file_read(path, &text, &n, &err), KP_OK, "%s", err.text);
+    return (char *)text;
+}
+
+__attribute__((unused)) static void scratch_expect_same_text(const char *a, const char *b) {
+    char *x = scratch_text(a), *y = scratch_text(b);
+    cr_expect_str_eq(x, y, "%s and %s", a, b);
+    free(x);
+    free(y);
+}

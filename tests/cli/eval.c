@@ -33,11 +33,7 @@ static void teardown(void) { kp_folder_remove(home, NULL); }
 TestSuite(cli_eval, .init = setup, .fini = teardown, .timeout = 120);
 
 static double last_eval(const char *metrics, int member, const char *column) {
-    uint8_t *bytes = NULL;
-    size_t n;
-    cr_assert_eq(kp_file_read(metrics, &bytes, &n, NULL), KP_OK);
-    char *text = realloc(bytes, n + 1), *rest = NULL;
-    text[n] = 0;
+    char *text = scratch_text(metrics), *rest = NULL;
     int wanted = 0;
     double value = NAN;
     char *line = strtok_r(text, "\n", &rest), *found = strstr(line, column);

@@ -46,16 +46,6 @@ static void expect_not_in(const char *text, const char *bad) {
     cr_expect(!strstr(text, bad), "'%s' in: %s", bad, text);
 }
 
-static void expect_same_text(const char *a, const char *b) {
-    uint8_t *x = NULL, *y = NULL;
-    size_t n, m;
-    cr_assert_eq(kp_file_read(a, &x, &n, NULL), KP_OK, "%s", a);
-    cr_assert_eq(kp_file_read(b, &y, &m, NULL), KP_OK, "%s", b);
-    cr_expect(n == m && !memcmp(x, y, n), "%s and %s", a, b);
-    free(x);
-    free(y);
-}
-
 Test(cli_sweep, a_dry_run_shows_and_does_nothing) {
     const program_said *p = PROGRAM("sweep", "s.yaml", "--dry-run", "--members", "3");
     cr_expect_eq(p->code, 0, "%s", p->err);
@@ -105,8 +95,8 @@ Test(cli_sweep, stopped_it_goes_on_to_the_same_end) {
     cr_expect_eq(p->code, 0, "%s", p->err);
     expect_in(p->err, "population-000: 4 members, done already\n");
     expect_in(p->err, "resumed at agent step ");
-    expect_same_text("whole/population-000/metrics.csv", "parts/population-000/metrics.csv");
-    expect_same_text("whole/population-001/metrics.csv", "parts/population-001/metrics.csv");
+    scratch_expect_same_text("whole/population-000/metrics.csv", "parts/population-000/metrics.csv");
+    scratch_expect_same_text("whole/population-001/metrics.csv", "parts/population-001/metrics.csv");
 }
 
 Test(cli_sweep, bad_input) {

@@ -32,23 +32,6 @@ static void teardown(void) {
 
 TestSuite(train, .init = setup, .fini = teardown, .timeout = 120);
 
-static char *text_of(const char *path) { /* yours to free */
-    uint8_t *bytes = NULL;
-    size_t n = 0;
-    kp_err err = { "" };
-    cr_assert_eq(kp_file_read(path, &bytes, &n, &err), KP_OK, "%s", err.text);
-    char *text = realloc(bytes, n + 1);
-    text[n] = 0;
-    return text;
-}
-
-static void expect_same_text(const char *a, const char *b) {
-    char *x = text_of(a), *y = text_of(b);
-    cr_expect_str_eq(x, y, "%s and %s", a, b);
-    free(x);
-    free(y);
-}
-
 static void expect_says(const char *what, const program_said *p, int code, const char *message) {
     cr_expect_eq(p->code, code, "%s: exit code %d, not %d: %s", what, p->code, code, p->err);
     cr_expect(strstr(p->err, message), "%s: no '%s' in: %s", what, message, p->err);
@@ -107,7 +90,7 @@ Test(train, a_run_leaves_what_it_says) {
         cr_expect(kp_file_exists(file[i]), "%s", file[i]);
     cr_expect(!kp_file_exists("a/checkpoint/replay"),
               "the replay of a run that is done is of no use");
-    char *json = text_of("a/run.json");
+    char *json = scratch_text("a/run.json");
     cr_expect(strstr(json, "\"done\"") && strstr(json, "0.12.1"), "%s", json);
     free(json);
     p = PROGRAM("resume", "a");
@@ -119,7 +102,7 @@ Test(train, a_run_leaves_what_it_says) {
               p->err);
     /* config.yaml alone makes the same run again */
     cr_expect_eq(PROGRAM("train", "a/config.yaml", "run.dir=b")->code, 0);
-    expect_same_text("a/metrics.csv", "b/metrics.csv");
+    scratch_expect_same_text("a/metrics.csv", "b/metrics.csv");
 }
 
 /* ---- signals --------------------------------------------------------------------------------- */
@@ -137,7 +120,7 @@ Test(train, signals_save_and_resume_goes_on) {
         kill(r.pid, signals[i]);
         expect_says(strsignal(signals[i]), program_end(r), 85, "saved at agent step ");
         cr_assert_eq(PROGRAM("resume", dir, "threads=2")->code, 0);
-        expect_same_text("whole/metrics.csv", metrics);
+        scratch_expect_same_text("whole/metrics.csv", metrics);
     }
 }
 
@@ -251,7 +234,7 @@ Test(train, a_damaged_checkpoint_is_passed_over) {
     const program_said *p = PROGRAM("resume", "a", "checkpoint.interval_seconds=0");
     cr_expect_eq(p->code, 0, "%s", p->err);
     cr_expect(strstr(p->err, "a checkpoint is damaged, the one before it is used: "), "%s", p->err);
-    expect_same_text("whole/metrics.csv", "a/metrics.csv");
+    scratch_expect_same_text("whole/metrics.csv", "a/metrics.csv");
 }
 
 Test(train, where_all_checkpoints_are_damaged_nothing_is_overwritten) {
@@ -266,9 +249,9 @@ Test(train, where_all_checkpoints_are_damaged_nothing_is_overwritten) {
         snprintf(path, sizeof path, "a/checkpoint/%s/state.safetensors", name[i]);
         cut_short(path);
     }
-    char *before = text_of("a/metrics.csv");
+    char *before = scratch_text("a/metrics.csv");
     expect_says("all damaged", PROGRAM("resume", "a"), 6, "state.safetensors");
-    char *after = text_of("a/metrics.csv");
+    char *after = scratch_text("a/metrics.csv");
     cr_expect_str_eq(before, after);
     cr_expect(kp_file_exists(path), "what is left of it is left");
     free(before);
@@ -293,5 +276,5 @@ Test(train, a_full_disk_ends_the_run_and_loses_nothing) {
     const program_said *p = PROGRAM("resume", "disk/a", "checkpoint.interval_seconds=0");
     cr_expect_eq(p->code, 0, "%s", p->err);
     cr_expect(strstr(p->err, "resumed at agent step "), "%s", p->err);
-    expect_same_text("whole/metrics.csv", "disk/a/metrics.csv");
+    scratch_expect_same_text("whole/metrics.csv", "disk/a/metrics.csv");
 }

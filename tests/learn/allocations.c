@@ -2,21 +2,8 @@
  * copies, evaluations, rows of metrics. (tests/learn/CMakeLists.txt has the linker count.) */
 #include "runs.h"
 
+#include "count_allocations.h"
 #include "learn/learner.h"
-
-static int64_t n_allocations;
-
-#define COUNT(function, parameters, ...)                                                           \
-    void *__real_##function parameters;                                                            \
-    void *__wrap_##function parameters;                                                            \
-    void *__wrap_##function parameters {                                                           \
-        __atomic_fetch_add(&n_allocations, 1, __ATOMIC_RELAXED);                                   \
-        return __real_##function(__VA_ARGS__);                                                     \
-    }
-COUNT(malloc, (size_t bytes), bytes)
-COUNT(calloc, (size_t n, size_t bytes), n, bytes)
-COUNT(realloc, (void *memory, size_t bytes), memory, bytes)
-COUNT(aligned_alloc, (size_t align, size_t bytes), align, bytes)
 
 /* Returns how often rows were due on the way. */
 static int step_until(void *learner, int64_t agent_step) {

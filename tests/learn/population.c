@@ -8,25 +8,10 @@
 #include <string.h>
 
 #include "base/philox.h"
+#include "count_allocations.h"
 #include "kappa/kappa.h"
 
 enum { D = 5, HIDDEN = 70, CLASSES = 3, MAX_B = 16, MAX_P = 8, STEPS = 12, TENSORS = 4 };
-
-/* ---- allocations are counted (tests/learn/CMakeLists.txt wraps them) ------------------------- */
-
-static int64_t n_allocations;
-
-#define COUNT(function, parameters, ...)                                                           \
-    void *__real_##function parameters;                                                            \
-    void *__wrap_##function parameters;                                                            \
-    void *__wrap_##function parameters {                                                           \
-        n_allocations++;                                                                           \
-        return __real_##function(__VA_ARGS__);                                                     \
-    }
-COUNT(malloc, (size_t bytes), bytes)
-COUNT(calloc, (size_t n, size_t bytes), n, bytes)
-COUNT(realloc, (void *memory, size_t bytes), memory, bytes)
-COUNT(aligned_alloc, (size_t align, size_t bytes), align, bytes)
 
 /* ---- worlds ---------------------------------------------------------------------------------- */
 

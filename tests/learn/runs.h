@@ -52,14 +52,8 @@ __attribute__((unused)) static kp_config runs_member(const kp_config *common, in
 
 __attribute__((unused)) static char *runs_text(const char *dir, const char *name) { /* yours to free */
     char path[KP_PATH];
-    uint8_t *bytes = NULL;
-    size_t n;
-    kp_err err = { "" };
-    cr_assert_eq(kp_path_join(path, dir, name, &err), KP_OK);
-    cr_assert_eq(kp_file_read(path, &bytes, &n, &err), KP_OK, "%s", err.text);
-    char *text = realloc(bytes, n + 1);
-    text[n] = 0;
-    return text;
+    cr_assert_eq(kp_path_join(path, dir, name, NULL), KP_OK);
+    return scratch_text(path);
 }
 
 static const char *const runs_tensors[] = { "conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias", "conv3.weight",
