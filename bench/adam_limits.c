@@ -41,9 +41,11 @@ static void run_moves(const void *args, int member, int slice, void *scratch) {
     }
 }
 
-const kp_op KP_ISA(kp_bench_unclipped) = { "adam",        sizeof(kp_adam_clip_args),
-                                           n_slices,      NULL,
-                                           run_unclipped, NULL };
-const kp_op KP_ISA(kp_bench_moves) = { "moves",   sizeof(kp_adam_clip_args),
-                                       n_slices,  NULL,
-                                       run_moves, NULL };
+const kp_op KP_ISA(kp_bench_unclipped) = { .name = "adam",
+                                           .args_bytes = sizeof(kp_adam_clip_args),
+                                           .n_slices = n_slices,
+                                           .cpu = run_unclipped };
+const kp_op KP_ISA(kp_bench_moves) = { .name = "moves",
+                                       .args_bytes = sizeof(kp_adam_clip_args),
+                                       .n_slices = n_slices,
+                                       .cpu = run_moves };

@@ -36,7 +36,15 @@
 #define KP_ALIGN16 __attribute__((aligned(16))) /* a struct of hyperparameters loads as float4s */
 #endif
 
-typedef struct CUstream_st *kp_stream; /* cudaStream_t; NULL on the CPU */
+/* What a launcher works with. The CUDA backend owns all of it (csrc/backend/cuda); a launcher only
+ * puts work on the stream: it allocates nothing and waits for nothing, so that what it launches can be
+ * captured as a graph. */
+typedef struct {
+    struct CUstream_st *stream; /* cudaStream_t */
+    struct cublasContext *blas; /* cublasHandle_t: its stream, workspace and precision are set */
+    void *scratch;         /* cuda_scratch_bytes of device memory, 256-byte aligned, contents undefined */
+    const uint8_t *active; /* [P] device memory, 0: that member's state stays as it is */
+} kp_cuda;
 
 typedef struct kp_op {
     const char *name;
@@ -51,8 +59,13 @@ typedef struct kp_op {
     /* One slice of one member. Allocates nothing, cannot fail. */
     void (*cpu)(const void *args, int member, int slice, void *scratch);
 
-    /* Launches the whole operation for all members. NULL where the build has no CUDA. */
-    kp_status (*cuda)(const void *args, kp_stream stream, kp_err *err);
+    /* Launches the whole operation for all members. State (weights, moments, running sums) of a member
+     * that is not active is left alone; what is made anew in every run (activations, gradients) need
+     * not be. NULL where the build has no CUDA. */
+    kp_status (*cuda)(const void *args, const kp_cuda *cuda, kp_err *err);
+
+    /* Bytes of device memory that cuda() wants as scratch. NULL: none. */
+    size_t (*cuda_scratch_bytes)(const void *args);
 } kp_op;
 
 /* The name of an operation compiled for this vector width: kp_op_NAME_avx2. */

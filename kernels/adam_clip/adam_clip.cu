@@ -2,7 +2,8 @@
 #include "adam_clip.h"
 #include "clip_cuda.h"
 
-static __global__ void __launch_bounds__(KP_CLIP_THREADS) update(kp_adam_clip_args a) {
+static __global__ void __launch_bounds__(KP_CLIP_THREADS) update(kp_adam_clip_args a, const uint8_t *active) {
+    if (!active[blockIdx.y]) return;
     size_t member = blockIdx.y, chunk = member * gridDim.x + blockIdx.x;
     size_t i = chunk * KP_CLIP_THREADS + threadIdx.x;
     float4 *theta = (float4 *)a.theta, *m = (float4 *)a.m, *v = (float4 *)a.v;
@@ -21,8 +22,9 @@ static __global__ void __launch_bounds__(KP_CLIP_THREADS) update(kp_adam_clip_ar
     kp_tally_chunk(counts, bound, &a.tally[chunk]);
 }
 
-kp_status kp_adam_clip_cuda(const void *args, kp_stream stream, kp_err *err) {
+kp_status kp_adam_clip_cuda(const void *args, const kp_cuda *cuda, kp_err *err) {
     const kp_adam_clip_args *a = (const kp_adam_clip_args *)args;
-    return kp_check_cuda(kp_launch(dim3(a->n_chunks, a->P), dim3(KP_CLIP_THREADS), stream, update, *a),
+    return kp_check_cuda(kp_launch(dim3(a->n_chunks, a->P), dim3(KP_CLIP_THREADS), cuda->stream, update, *a,
+                                   cuda->active),
                          "adam_clip", err);
 }

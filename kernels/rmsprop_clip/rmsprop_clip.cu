@@ -3,7 +3,8 @@
 #include "rmsprop_clip.h"
 
 template <bool CENTERED>
-static __global__ void __launch_bounds__(KP_CLIP_THREADS) update(kp_rmsprop_clip_args a) {
+static __global__ void __launch_bounds__(KP_CLIP_THREADS) update(kp_rmsprop_clip_args a, const uint8_t *active) {
+    if (!active[blockIdx.y]) return;
     size_t member = blockIdx.y, chunk = member * gridDim.x + blockIdx.x;
     size_t i = chunk * KP_CLIP_THREADS + threadIdx.x;
     float4 *theta = (float4 *)a.theta, *v = (float4 *)a.v, *mean = (float4 *)a.mean;
@@ -34,9 +35,9 @@ static __global__ void __launch_bounds__(KP_CLIP_THREADS) update(kp_rmsprop_clip
     kp_tally_chunk(counts, bound, &a.tally[chunk]);
 }
 
-kp_status kp_rmsprop_clip_cuda(const void *args, kp_stream stream, kp_err *err) {
+kp_status kp_rmsprop_clip_cuda(const void *args, const kp_cuda *cuda, kp_err *err) {
     const kp_rmsprop_clip_args *a = (const kp_rmsprop_clip_args *)args;
-    return kp_check_cuda(kp_launch(dim3(a->n_chunks, a->P), dim3(KP_CLIP_THREADS), stream,
-                                   a->mean ? update<true> : update<false>, *a),
+    return kp_check_cuda(kp_launch(dim3(a->n_chunks, a->P), dim3(KP_CLIP_THREADS), cuda->stream,
+                                   a->mean ? update<true> : update<false>, *a, cuda->active),
                          "rmsprop_clip", err);
 }

@@ -27,4 +27,4 @@ KP_HD float kp_sgd1(float x, float g, float *u, kp_sgd_hyper h) {
     return fmaf(-h.step_size, *u, x);
 }
 
-KP_C kp_status kp_sgd_clip_cuda(const void *args, kp_stream stream, kp_err *err);
+KP_C kp_status kp_sgd_clip_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

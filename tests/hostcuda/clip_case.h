@@ -6,13 +6,14 @@
 typedef struct {
     const char *name;
     int op;
-    kp_status (*cuda)(const void *args, kp_stream stream, kp_err *err);
+    kp_status (*cuda)(const void *args, const kp_cuda *cuda, kp_err *err);
     int P, n_chunks;
     int with_scale; /* a gradient scale other than NULL */
     int centered;   /* rmsprop */
+    int asleep;     /* a member that is not active; 0: none */
 } clip_case;
 
-enum { N_CLIP_CASES = 7 };
+enum { N_CLIP_CASES = 10 };
 extern const clip_case clip_cases[N_CLIP_CASES];
 
 /* 0 where every bit agrees (NaN with NaN), padding is zero and nothing was written outside the

@@ -21,7 +21,7 @@ LIMITS = {
 }
 # Whatever is not a buffer of parameters is one address for the whole block:
 HYPER_LOADS = 2  # at most, of float4 width: the hyperparameters are aligned to it
-SCALAR_LOADS = 4  # tensor, bound, gradient scale, a last hyperparameter
+SCALAR_LOADS = 5  # active, tensor, bound, gradient scale, a last hyperparameter
 SCALAR_STORES = 2  # the tally, by one thread
 
 
