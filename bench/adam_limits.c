@@ -22,11 +22,13 @@ static void run_unclipped(const void *args, int member, int slice, void *scratch
     }
 }
 
+/* Second moments stay positive: the other loops go on with what is left here, and weights that were
+ * NaN would send the clip on its slow path. */
 static void move(float *restrict x, float *restrict m, float *restrict v, const float *restrict g) {
     for (int i = 0; i < KP_CHUNK; i++) {
         x[i] = 0.5f * x[i] + g[i];
         m[i] = 0.5f * m[i] + g[i];
-        v[i] = 0.5f * v[i] + g[i];
+        v[i] = 0.5f * v[i] + 1e-4f;
     }
 }
 

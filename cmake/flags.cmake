@@ -3,13 +3,15 @@
 include(GNUInstallDirs)
 
 # Contraction is off so that one rounding sequence serves C, CUDA and every vector width; the two
-# -fno options change no result and let gcc vectorise square roots and comparisons.
+# -fno options change no result and let gcc vectorise square roots and comparisons. OpenMP is used for
+# its simd pragma alone (kernels/clip.h), which needs no library.
 add_library(kp_flags INTERFACE)
 target_compile_features(kp_flags INTERFACE c_std_17 cxx_std_17)
 target_compile_options(kp_flags INTERFACE
     -Wall -Wextra -Werror -Wshadow=local
     $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes>
-    -ffp-contract=off -fno-math-errno -fno-trapping-math -fvisibility=hidden)
+    -ffp-contract=off -fno-math-errno -fno-trapping-math -fvisibility=hidden
+    $<$<COMPILE_LANGUAGE:C>:-fopenmp-simd>)
 target_compile_definitions(kp_flags INTERFACE _GNU_SOURCE)
 target_include_directories(kp_flags INTERFACE
     ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/kernels ${PROJECT_SOURCE_DIR}/csrc)

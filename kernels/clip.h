@@ -15,19 +15,23 @@ typedef struct {
     uint32_t non_finite; /* weights that are NaN or infinite, after it */
 } kp_clip_tally;
 
-/* The clip, counting what it changed, NaN included: the least that the loop over a chunk can carry.
- * What else is to be known is counted afterwards, where there was anything (bench adam_clip). */
+/* The clip, counting what it changed, NaN included. */
 KP_HD float kp_clip_count(float x, float bound, uint32_t *changed) {
     float clipped = kp_clip(x, bound);
     *changed += !(x == clipped);
     return clipped;
 }
 
-/* The tally of a chunk after the clip, while it is still in cache. */
-KP_HD kp_clip_tally kp_clip_tally_of(const float *theta, float bound, uint32_t changed) {
-    kp_clip_tally tally = { 0, 0 };
-    if (!changed && bound < INFINITY) return tally;
+/* Before the loop over a chunk of an update rule, which counts `changed` and adds up, in `sum`, the
+ * clipped weights: all that it has room for (bench adam_clip). Only whether the sum is finite is asked
+ * for, so it may be added in any order. */
+#define KP_CLIP_LOOP _Pragma("omp simd reduction(+ : changed, sum)")
+
+/* The tally of a chunk after the clip. Nearly every sum is finite, then every weight is. */
+KP_HD kp_clip_tally kp_clip_tally_of(const float *theta, float bound, uint32_t changed, float sum) {
+    kp_clip_tally tally = { changed, 0 };
+    if (sum - sum == 0.0f) return tally;
     for (int i = 0; i < KP_CHUNK; i++) tally.non_finite += !(theta[i] - theta[i] == 0.0f);
-    if (bound < INFINITY) tally.outside = changed - tally.non_finite; /* what is left are NaN */
+    tally.outside = bound < INFINITY ? changed - tally.non_finite : 0; /* what is left are NaN */
     return tally;
 }

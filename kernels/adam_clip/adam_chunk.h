@@ -8,12 +8,15 @@ KP_HD kp_clip_tally kp_adam_chunk(float *restrict theta, float *restrict m, floa
                                   const float *restrict grad, float scale, kp_adam_hyper h,
                                   float bound, int clips) {
     uint32_t changed = 0;
+    float sum = 0;
+    KP_CLIP_LOOP
     for (int i = 0; i < KP_CHUNK; i++) {
         float mi = m[i], vi = v[i];
         float x = kp_adam1(theta[i], grad[i] * scale, &mi, &vi, h);
         m[i] = mi;
         v[i] = vi;
-        theta[i] = clips ? kp_clip_count(x, bound, &changed) : x;
+        theta[i] = x = clips ? kp_clip_count(x, bound, &changed) : x;
+        sum += x;
     }
-    return clips ? kp_clip_tally_of(theta, bound, changed) : (kp_clip_tally){ 0, 0 };
+    return clips ? kp_clip_tally_of(theta, bound, changed, sum) : (kp_clip_tally){ 0, 0 };
 }

@@ -11,27 +11,33 @@ static int n_slices(const void *args) {
 static kp_clip_tally update(float *restrict theta, float *restrict v, const float *restrict grad,
                             float scale, kp_rmsprop_hyper h, float bound) {
     uint32_t changed = 0;
+    float sum = 0;
+    KP_CLIP_LOOP
     for (int i = 0; i < KP_CHUNK; i++) {
         float vi = v[i];
         float x = kp_rmsprop1(theta[i], grad[i] * scale, &vi, h);
         v[i] = vi;
-        theta[i] = kp_clip_count(x, bound, &changed);
+        theta[i] = x = kp_clip_count(x, bound, &changed);
+        sum += x;
     }
-    return kp_clip_tally_of(theta, bound, changed);
+    return kp_clip_tally_of(theta, bound, changed, sum);
 }
 
 static kp_clip_tally update_centered(float *restrict theta, float *restrict v, float *restrict mean,
                                      const float *restrict grad, float scale, kp_rmsprop_hyper h,
                                      float bound) {
     uint32_t changed = 0;
+    float sum = 0;
+    KP_CLIP_LOOP
     for (int i = 0; i < KP_CHUNK; i++) {
         float vi = v[i], mi = mean[i];
         float x = kp_rmsprop_centered1(theta[i], grad[i] * scale, &vi, &mi, h);
         v[i] = vi;
         mean[i] = mi;
-        theta[i] = kp_clip_count(x, bound, &changed);
+        theta[i] = x = kp_clip_count(x, bound, &changed);
+        sum += x;
     }
-    return kp_clip_tally_of(theta, bound, changed);
+    return kp_clip_tally_of(theta, bound, changed, sum);
 }
 
 static void run(const void *args, int member, int slice, void *scratch) {

@@ -11,13 +11,16 @@ static int n_slices(const void *args) {
 static kp_clip_tally update(float *restrict theta, float *restrict u, const float *restrict grad,
                             float scale, kp_sgd_hyper h, float bound) {
     uint32_t changed = 0;
+    float sum = 0;
+    KP_CLIP_LOOP
     for (int i = 0; i < KP_CHUNK; i++) {
         float ui = u[i];
         float x = kp_sgd1(theta[i], grad[i] * scale, &ui, h);
         u[i] = ui;
-        theta[i] = kp_clip_count(x, bound, &changed);
+        theta[i] = x = kp_clip_count(x, bound, &changed);
+        sum += x;
     }
-    return kp_clip_tally_of(theta, bound, changed);
+    return kp_clip_tally_of(theta, bound, changed, sum);
 }
 
 static void run(const void *args, int member, int slice, void *scratch) {

@@ -41,7 +41,7 @@ Test(clip, one_value) {
         static float chunk[KP_CHUNK]; /* the others are zero */
         uint32_t changed = 0;
         chunk[7] = kp_clip_count(cases[i].x, cases[i].bound, &changed);
-        kp_clip_tally tally = kp_clip_tally_of(chunk, cases[i].bound, changed);
+        kp_clip_tally tally = kp_clip_tally_of(chunk, cases[i].bound, changed, chunk[7]);
         float got = kp_clip(cases[i].x, cases[i].bound);
         cr_expect(same(got, cases[i].want), "%s: got %g", cases[i].name, (double)got);
         cr_expect(same(chunk[7], cases[i].want), "%s: got %g, counting", cases[i].name,

@@ -13,10 +13,11 @@
 #include "backend/program_impl.h"
 #include "base/pool.h"
 
-enum { HUGE_PAGE = 2 << 20 };
+enum { HUGE_PAGE = 2 << 20, PAGE = 4096, COLOUR = 256 };
 
 typedef struct {
     kp_pool *pool;
+    unsigned n_allocated;
 } cpu;
 
 typedef struct {
@@ -40,23 +41,26 @@ static void cpu_close(void *impl) {
     free(c);
 }
 
+/* Buffers that a loop walks side by side (weights, moments, gradient) begin at different places in
+ * a page: a processor tells a load from an earlier store by the lowest 12 bits of their addresses,
+ * and would wait for stores that are none of its own. */
 static kp_status cpu_alloc(void *impl, void **memory, size_t bytes, const char *what, kp_err *err) {
-    (void)impl;
-    size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
-    size_t rounded = (bytes + align - 1) / align * align;
-    void *p = aligned_alloc(align, rounded ? rounded : align);
-    if (!p)
+    cpu *c = impl;
+    size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : PAGE,
+           colour = COLOUR * (size_t)(c->n_allocated++ % (PAGE / COLOUR));
+    void *pages = NULL;
+    if (posix_memalign(&pages, align, colour + bytes))
         return kp_fail(err, KP_BAD_CONFIG, "%s: %.1f MB of host memory asked for, not available",
                        what, (double)bytes * 1e-6);
-    if (align == HUGE_PAGE) madvise(p, rounded, MADV_HUGEPAGE);
-    memset(p, 0, rounded ? rounded : align);
-    *memory = p;
+    if (align == HUGE_PAGE) madvise(pages, colour + bytes, MADV_HUGEPAGE);
+    memset(pages, 0, colour + bytes);
+    *memory = (char *)pages + colour;
     return KP_OK;
 }
 
 static void cpu_release(void *impl, void *memory) {
     (void)impl;
-    free(memory);
+    free((void *)((uintptr_t)memory / PAGE * PAGE));
 }
 
 static kp_status copy(void *impl, void *to, const void *from, size_t bytes, kp_err *err) {
@@ -92,9 +96,8 @@ static kp_status cpu_plan_program(void *impl, kp_program *p, kp_err *err) {
 }
 
 static void cpu_unplan(void *impl, kp_program *p) {
-    (void)impl;
     cpu_plan *plan = p->plan;
-    free(plan->scratch);
+    cpu_release(impl, plan->scratch);
     free(plan);
     p->plan = NULL;
 }
