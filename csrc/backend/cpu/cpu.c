@@ -2,7 +2,10 @@
  *
  * Two ways, the same bits. Members over threads (each thread takes whole members, their activations
  * stay in its cache) where members fill the threads evenly; else slices over threads, with a
- * barrier after each step. */
+ * barrier after each step. Either way a thread does its own share first, always the same, whose
+ * data are in its cache; then what is left of the others': one that lost its processor for a while
+ * holds nobody up. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +24,13 @@ typedef struct {
 } cpu;
 
 typedef struct {
+    _Alignas(64) _Atomic int64_t next; /* the first piece of this share that nobody has taken */
+} share;
+
+typedef struct {
     char *scratch; /* [threads][scratch_bytes] */
     size_t scratch_bytes;
+    share *shares; /* [steps][threads] */
 } cpu_plan;
 
 static kp_status cpu_open(void **impl, int device, int n_threads, kp_err *err) {
@@ -74,6 +82,14 @@ static kp_status cpu_sync(void *impl, kp_err *err) {
     return KP_OK;
 }
 
+static void cpu_unplan(void *impl, kp_program *p) {
+    cpu_plan *plan = p->plan;
+    cpu_release(impl, plan->scratch);
+    cpu_release(impl, plan->shares);
+    free(plan);
+    p->plan = NULL;
+}
+
 static kp_status cpu_plan_program(void *impl, kp_program *p, kp_err *err) {
     cpu *c = impl;
     cpu_plan *plan = calloc(1, sizeof *plan);
@@ -85,21 +101,15 @@ static kp_status cpu_plan_program(void *impl, kp_program *p, kp_err *err) {
     }
     plan->scratch_bytes = (plan->scratch_bytes + 127) / 64 *
                           64; /* a line apart: no false sharing */
-    void *scratch = NULL;
-    kp_status st = cpu_alloc(impl, &scratch,
-                             plan->scratch_bytes * (size_t)kp_pool_n_threads(c->pool), "scratch",
+    size_t T = (size_t)kp_pool_n_threads(c->pool), n_shares = T * (size_t)p->n_steps;
+    kp_status st = cpu_alloc(impl, (void **)&plan->scratch, plan->scratch_bytes * T, "scratch",
                              err);
-    plan->scratch = scratch;
-    if (st) free(plan), plan = NULL;
+    if (!st)
+        st = cpu_alloc(impl, (void **)&plan->shares, n_shares * sizeof *plan->shares, "scratch",
+                       err);
     p->plan = plan;
+    if (st) cpu_unplan(impl, p);
     return st;
-}
-
-static void cpu_unplan(void *impl, kp_program *p) {
-    cpu_plan *plan = p->plan;
-    cpu_release(impl, plan->scratch);
-    free(plan);
-    p->plan = NULL;
 }
 
 typedef struct {
@@ -110,17 +120,32 @@ typedef struct {
 
 static int is_active(const job *j, int member) { return !j->active || j->active[member]; }
 
+/* The next of `total` pieces for this thread, or -1 when none is left. */
+static int64_t take(share *shares, int T, int thread, int64_t total) {
+    for (int i = 0; i < T; i++) {
+        int whose = (thread + i) % T;
+        int64_t begin, end;
+        kp_slice_range(total, T, whose, &begin, &end);
+        if (atomic_load_explicit(&shares[whose].next, memory_order_relaxed) >= end - begin)
+            continue;
+        int64_t k = atomic_fetch_add_explicit(&shares[whose].next, 1, memory_order_relaxed);
+        if (k < end - begin) return begin + k;
+    }
+    return -1;
+}
+
 static void members_over_threads(void *context, int thread) {
     job *j = context;
     const kp_program *p = j->program;
     const cpu_plan *plan = p->plan;
     void *scratch = plan->scratch + plan->scratch_bytes * (size_t)thread;
-    for (int member = thread; member < p->P; member += kp_pool_n_threads(j->pool)) {
-        if (!is_active(j, member)) continue;
+    int64_t member;
+    while ((member = take(plan->shares, kp_pool_n_threads(j->pool), thread, p->P)) >= 0) {
+        if (!is_active(j, (int)member)) continue;
         for (int i = 0; i < p->n_steps; i++) {
             const kp_step *s = &p->steps[i];
             for (int slice = 0; slice < s->n_slices; slice++)
-                s->op->cpu(s->args, member, slice, scratch);
+                s->op->cpu(s->args, (int)member, slice, scratch);
         }
     }
 }
@@ -133,9 +158,8 @@ static void slices_over_threads(void *context, int thread) {
     int T = kp_pool_n_threads(j->pool);
     for (int i = 0; i < p->n_steps; i++) {
         const kp_step *s = &p->steps[i];
-        int64_t begin, end;
-        kp_slice_range((int64_t)p->P * s->n_slices, T, thread, &begin, &end);
-        for (int64_t k = begin; k < end; k++) {
+        int64_t k, total = (int64_t)p->P * s->n_slices;
+        while ((k = take(plan->shares + i * T, T, thread, total)) >= 0) {
             int member = (int)(k / s->n_slices);
             if (is_active(j, member)) s->op->cpu(s->args, member, (int)(k % s->n_slices), scratch);
         }
@@ -146,9 +170,12 @@ static void slices_over_threads(void *context, int thread) {
 static kp_status cpu_run(void *impl, kp_program *p, const uint8_t *active, kp_err *err) {
     (void)err;
     cpu *c = impl;
+    const cpu_plan *plan = p->plan;
     job j = { c->pool, p, active };
     int T = kp_pool_n_threads(c->pool);
     int even = p->P % T == 0 || p->P >= 4 * T;
+    for (int i = 0; i < (even ? 1 : p->n_steps) * T; i++)
+        atomic_store_explicit(&plan->shares[i].next, 0, memory_order_relaxed);
     kp_pool_run(c->pool, even ? members_over_threads : slices_over_threads, &j);
     return KP_OK;
 }
