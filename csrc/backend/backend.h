@@ -31,6 +31,18 @@ typedef struct {
     kp_status (*download)(void *impl, void *to_host, const void *from, size_t bytes, kp_err *err);
     kp_status (*sync)(void *impl, kp_err *err);
 
+    /* What mirror.h and readback.h are made of. available: bytes of memory that mirrors may copy into,
+     * 0 where programs read host memory anyway. map: page-aligned host memory at an address that
+     * programs can read. A landing is host memory that a copy goes to while the host goes on: land
+     * begins it, in order with run; landed waits until it is there. */
+    size_t (*available)(void *impl);
+    kp_status (*map)(void *impl, void *host, size_t bytes, void **device, kp_err *err);
+    void (*unmap)(void *impl, void *host);
+    kp_status (*landing_open)(void *impl, void **landing, size_t bytes, kp_err *err);
+    kp_status (*land)(void *impl, void *landing, const void *from, size_t bytes, kp_err *err);
+    kp_status (*landed)(void *impl, void *landing, const void **data, kp_err *err);
+    void (*landing_close)(void *impl, void *landing);
+
     /* plan: from the sealed list of operations to whatever run needs (scratch, a graph). */
     kp_status (*plan)(void *impl, kp_program *program, kp_err *err);
     kp_status (*run)(void *impl, kp_program *program, const uint8_t *active, kp_err *err);

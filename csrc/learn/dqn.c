@@ -46,32 +46,37 @@ static int any_active(const kp_dqn *d) {
 
 /* ---- pieces of work -------------------------------------------------------------------------- */
 
-static void stop_member(kp_dqn *d, int p, int tensor) {
+static void stop_member(kp_dqn *d, int p, int tensor, int64_t update) {
     const kp_config *c = &d->member[p];
     d->active[p] = 0;
-    d->member_progress[p].stopped_at = d->updates;
+    d->member_progress[p].stopped_at = update;
     kp_log_line(d->log,
                 "member %d (seed %" PRIu64 "): %s is not finite after update %" PRId64
                 ", agent step %" PRId64
                 "; this member stops. Lower optim.lr or set optim.clip.kappa",
                 p, c->seed, kp_net_layout(kp_dqn_update_net(d->update))->tensor[tensor].name,
-                d->updates, d->agent_step);
+                update, d->agent_step);
 }
 
-/* Members whose weights went non-finite stop at once: their later numbers mean nothing. */
-static kp_status check_finite(kp_dqn *d, kp_err *err) {
-    kp_status st = kp_optim_tally(kp_dqn_update_optim(d->update), d->tally, err);
-    for (int p = 0; !st && p < d->P; p++)
-        for (int t = 0; d->active[p] && t < d->T; t++)
-            if (d->tally[p * d->T + t].non_finite) stop_member(d, p, t);
-    return st;
+/* Members whose weights went non-finite stop: their later numbers mean nothing. */
+kp_status kp_dqn_check_finite(kp_dqn *d, int drain, kp_err *err) {
+    const void *data = NULL;
+    int64_t update = 0;
+    for (;;) {
+        kp_status st = kp_readback_take(d->after_update, drain, &data, &update, err);
+        if (st || !data) return st;
+        const kp_tensor_tally *tally = data;
+        for (int p = 0; p < d->P; p++)
+            for (int t = 0; d->active[p] && t < d->T; t++)
+                if (tally[p * d->T + t].non_finite) stop_member(d, p, t, update);
+    }
 }
 
 static kp_status update(kp_dqn *d, kp_err *err) {
     const kp_config *c = d->member;
     const kp_dqn_batch *all = kp_dqn_update_batch(d->update);
     int64_t B = c->dqn.batch, stack = c->env.stack;
-    kp_status st = KP_OK;
+    kp_status st = kp_frames_refresh(d->frames, err);
     for (int p = 0; !st && p < d->P; p++) {
         if (!d->active[p]) continue;
         kp_ring_batch batch = { all->s + p * B * stack, all->s_next + p * B * stack,
@@ -83,7 +88,8 @@ static kp_status update(kp_dqn *d, kp_err *err) {
     d->updates++;
     if (c->target.unit == KP_UNIT_UPDATES && d->updates % c->target.period == 0)
         st = kp_dqn_update_target(d->update, d->active, err);
-    return st ? st : check_finite(d, err);
+    if (!st) st = kp_readback_post(d->after_update, d->updates, err);
+    return st ? st : kp_dqn_check_finite(d, 0, err);
 }
 
 static void take(kp_dqn *d, int lane) {
@@ -109,7 +115,8 @@ static kp_status act(kp_dqn *d, kp_err *err) {
         d->action[i] = d->active[i / d->E] ? 0 : -1;
         kp_ring_stack(d->ring, i, kp_actor_stacks(d->actor) + (int64_t)i * stack);
     }
-    kp_status st = kp_actor_act(d->actor, d->epsilon, (uint64_t)d->agent_step, d->action, err);
+    kp_status st = kp_frames_refresh(d->frames, err);
+    if (!st) st = kp_actor_act(d->actor, d->epsilon, (uint64_t)d->agent_step, d->action, err);
     if (!st) st = kp_env_step(d->env, d->action, d->result, err);
     for (int i = 0; !st && i < lanes; i++)
         if (d->action[i] >= 0) take(d, i);
@@ -135,8 +142,8 @@ static kp_status evaluate(kp_dqn *d, kp_err *err) {
 static kp_status settle(kp_dqn *d, kp_event *event, kp_err *err) {
     const kp_config *c = d->member;
     int evaluates = d->evaluator && (crossed(d, c->eval.interval_steps) || is_at_end(d));
-    kp_status st = KP_OK;
-    if (c->target.unit == KP_UNIT_AGENT_STEPS && crossed(d, c->target.period))
+    kp_status st = kp_dqn_check_finite(d, 1, err);
+    if (!st && c->target.unit == KP_UNIT_AGENT_STEPS && crossed(d, c->target.period))
         st = kp_dqn_update_target(d->update, d->active, err);
     if (!st && evaluates) st = evaluate(d, err);
     if (!st && (evaluates || crossed(d, c->log.interval_steps) || is_at_end(d))) {
@@ -208,12 +215,12 @@ static kp_status open_update(kp_dqn *d, kp_err *err) {
         .double_q = c->dqn.double_q,
         .seed = d->seed,
         .optim = { (kp_rule)c->optim.rule, c->optim.centered, optim },
-        .frames = kp_ring_frames(d->ring),
+        .frames = kp_frames_memory(d->frames),
         .frames_stride = kp_ring_frames_stride(d->ring),
     };
     kp_status st = kp_dqn_update_open(&d->update, d->backend, &o, err);
     free(optim);
-    return st;
+    return st ? st : kp_optim_open_readback(kp_dqn_update_optim(d->update), &d->after_update, err);
 }
 
 static kp_status open_actor(kp_dqn *d, kp_err *err) {
@@ -228,7 +235,7 @@ static kp_status open_actor(kp_dqn *d, kp_err *err) {
         .seed = d->seed,
         .net = kp_dqn_update_net(d->update),
         .theta = kp_dqn_update_theta(d->update),
-        .frames = kp_ring_frames(d->ring),
+        .frames = kp_frames_memory(d->frames),
         .frames_stride = kp_ring_frames_stride(d->ring),
     };
     return kp_actor_open(&d->actor, d->backend, &o, err);
@@ -248,8 +255,10 @@ static void close_dqn(void *learner) {
     if (!d) return;
     kp_evaluator_close(d->evaluator);
     kp_actor_close(d->actor);
+    kp_readback_close(d->after_update);
     kp_dqn_update_close(d->update);
     kp_ring_file_close(d->file);
+    kp_frames_close(d->frames);
     kp_ring_close(d->ring);
     kp_env_close(d->env);
     void *memory[] = { d->member,  d->seed,         d->active,         d->action, d->result,
@@ -286,6 +295,10 @@ static kp_status open_dqn(void **out, const kp_learner_options *o, kp_err *err) 
     char folder[KP_PATH];
     if (!st) say_memory(d, &ring);
     if (!st) st = kp_ring_open(&d->ring, &ring, err);
+    if (!st)
+        st = kp_frames_open(&d->frames, d->backend, d->ring, "replay (buffer.transitions)", err);
+    if (!st && kp_backend_kind(d->backend) != KP_CPU)
+        kp_log_line(d->log, "replay: its frames are in %s", kp_frames_where(d->frames));
     if (!st) st = kp_path_join(folder, o->checkpoint_dir, KP_REPLAY_FOLDER, err);
     if (!st) st = kp_ring_file_open(&d->file, d->ring, folder, err);
     if (!st) st = kp_env_open(&d->env, &env, err);

@@ -1,9 +1,11 @@
 /* dqn_impl.h: the inside of the DQN learner, for dqn*.c only. */
 #pragma once
 #include "actor.h"
+#include "backend/readback.h"
 #include "dqn_update.h"
 #include "env/env.h"
 #include "evaluate.h"
+#include "frames.h"
 #include "learner.h"
 #include "replay/ring.h"
 #include "replay/ring_file.h"
@@ -24,6 +26,7 @@ typedef struct {
 
     kp_env *env;
     kp_ring *ring;
+    kp_frames *frames;
     kp_ring_file *file;
     kp_dqn_update *update;
     kp_actor *actor;
@@ -43,6 +46,7 @@ typedef struct {
     double *epsilon;              /* [P] */
     kp_dqn_interval *interval;    /* [P] */
 
+    kp_readback *after_update;    /* the tally, to see whether weights are finite */
     kp_tensor_tally *tally;       /* [P][T] read back */
     kp_td_sums *sums;             /* [P] read back */
     float *theta_l2, *grad_l2;    /* [P] read back */
@@ -59,6 +63,9 @@ typedef struct {
     kp_member_progress *member_progress; /* [P] */
 } kp_dqn;
 
+/* dqn.c. Stops members whose weights were not finite after an update; with `drain`, after any that was
+ * made, else after those whose result is due. */
+kp_status kp_dqn_check_finite(kp_dqn *d, int drain, kp_err *err);
 double kp_dqn_epsilon(const kp_config *c, int64_t agent_step);
 int64_t kp_dqn_updates_due(const kp_dqn *d);
 

@@ -164,7 +164,8 @@ static kp_status save_replay(kp_dqn *d, kp_checkpoint_writer *w, kp_err *err) {
 
 kp_status kp_dqn_save(void *learner, kp_checkpoint_writer *w, int with_replay, kp_err *err) {
     kp_dqn *d = learner;
-    kp_status st = kp_optim_tally(kp_dqn_update_optim(d->update), d->tally, err);
+    kp_status st = kp_dqn_check_finite(d, 1, err);
+    if (!st) st = kp_optim_tally(kp_dqn_update_optim(d->update), d->tally, err);
     if (!st)
         st = kp_backend_download(d->backend, d->sums, kp_dqn_update_sums(d->update),
                                  (size_t)d->P * sizeof *d->sums, err);

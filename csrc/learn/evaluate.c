@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "replay/ring.h"
+#include "frames.h"
 #include "run/signals.h"
 
 enum { SLOTS_A_LANE = 64 }; /* only the latest stack is ever read */
@@ -16,6 +16,7 @@ struct kp_evaluator {
     double *epsilon; /* [P] */
     kp_env *env;
     kp_ring *ring; /* the frames of the current stacks */
+    kp_frames *frames;
     kp_actor *actor;
     int *action;      /* [P * E] */
     uint8_t *playing; /* [P * E] */
@@ -54,6 +55,7 @@ kp_status kp_evaluator_open(kp_evaluator **out, kp_backend *backend, const kp_ev
                              .transitions = (int64_t)SLOTS_A_LANE * o->episodes,
                              .gamma = 1 };
     if (!st) st = kp_ring_open(&v->ring, &ring, err);
+    if (!st) st = kp_frames_open(&v->frames, backend, v->ring, "evaluation (eval.episodes)", err);
     kp_actor_options actor = { .P = o->P,
                                .E = o->episodes,
                                .stack = o->stack,
@@ -63,7 +65,7 @@ kp_status kp_evaluator_open(kp_evaluator **out, kp_backend *backend, const kp_ev
                                .seed = v->seed,
                                .net = o->net,
                                .theta = o->theta,
-                               .frames = v->ring ? kp_ring_frames(v->ring) : NULL,
+                               .frames = v->frames ? kp_frames_memory(v->frames) : NULL,
                                .frames_stride = v->ring ? kp_ring_frames_stride(v->ring) : 0 };
     if (!st) st = kp_actor_open(&v->actor, backend, &actor, err);
     if (st) {
@@ -109,7 +111,8 @@ kp_status kp_evaluator_run(kp_evaluator *v, int64_t index, int first, const uint
             if (v->playing[i])
                 kp_ring_stack(v->ring, i, kp_actor_stacks(v->actor) + (int64_t)i * v->stack);
         }
-        st = kp_actor_act(v->actor, v->epsilon, base + (uint64_t)step, v->action, err);
+        st = kp_frames_refresh(v->frames, err);
+        if (!st) st = kp_actor_act(v->actor, v->epsilon, base + (uint64_t)step, v->action, err);
         if (!st) st = kp_env_step(v->env, v->action, v->result, err);
         for (int i = 0; !st && i < v->P * v->E; i++) {
             const kp_env_result *r = &v->result[i];
@@ -138,6 +141,7 @@ int kp_evaluator_is_playing(const kp_evaluator *v, int game) { return v->playing
 void kp_evaluator_close(kp_evaluator *v) {
     if (!v) return;
     kp_actor_close(v->actor);
+    kp_frames_close(v->frames);
     kp_ring_close(v->ring);
     kp_env_close(v->env);
     free(v->seed);

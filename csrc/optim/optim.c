@@ -263,6 +263,10 @@ kp_status kp_optim_tally(kp_optim *o, kp_tensor_tally *total, kp_err *err) {
     return kp_backend_download(o->backend, total, o->total, total_bytes(o), err);
 }
 
+kp_status kp_optim_open_readback(kp_optim *o, kp_readback **readback, kp_err *err) {
+    return kp_readback_open(readback, o->backend, o->total, total_bytes(o), err);
+}
+
 kp_status kp_optim_set_tally(kp_optim *o, const kp_tensor_tally *total, kp_err *err) {
     return kp_backend_upload(o->backend, o->total, total, total_bytes(o), err);
 }

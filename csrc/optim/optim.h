@@ -10,7 +10,7 @@
  * The order is fixed: gradient-norm clip, rule, weight clip; the moments never see the weight clip.
  * An update rule is one row of the table in optim.c. */
 #pragma once
-#include "backend/backend.h"
+#include "backend/readback.h"
 #include "clip_bounds.h"
 #include "kappa/choices.h"
 #include "tally_sum/tally_sum.h"
@@ -45,6 +45,7 @@ int64_t kp_optim_step(const kp_optim *optim, int member); /* updates made */
 /* The counts of every tensor, total: [P][n_tensors] host. Read them after a run and a sync; set them
  * to start over (zeros) or to resume. */
 kp_status kp_optim_tally(kp_optim *optim, kp_tensor_tally *total, kp_err *err);
+kp_status kp_optim_open_readback(kp_optim *optim, kp_readback **readback, kp_err *err); /* of the same */
 kp_status kp_optim_set_tally(kp_optim *optim, const kp_tensor_tally *total, kp_err *err);
 
 /* norm: [P] host, of the latest update; NAN where no limit is set and the norm is not computed. */

@@ -97,8 +97,23 @@ void kp_ring_close(kp_ring *r) {
 }
 
 const kp_ring_options *kp_ring_get_options(const kp_ring *r) { return &r->o; }
-const uint8_t *kp_ring_frames(const kp_ring *r) { return r->frames; }
+uint8_t *kp_ring_frames(const kp_ring *r) { return r->frames; }
 int64_t kp_ring_frames_stride(const kp_ring *r) { return r->stride; }
+
+int kp_ring_fresh(kp_ring *r, size_t *at, size_t *bytes) {
+    for (int lane = 0; lane < r->o.P * r->o.E; lane++) {
+        kp_ring_lane *l = &r->lane[lane];
+        int64_t oldest = kp_ring_oldest(r, l), from = l->seen > oldest ? l->seen : oldest,
+                wrap = from - from % r->lane_slots + r->lane_slots,
+                to = l->head < wrap ? l->head : wrap;
+        if (from == l->head) continue;
+        *at = (size_t)(kp_ring_frame_at(r, lane, from) - r->frames);
+        *bytes = (size_t)(to - from) * (size_t)r->o.frame_bytes;
+        l->seen = to;
+        return 1;
+    }
+    return 0;
+}
 
 /* A new observation at the head; the oldest makes room. `since`: steps since the episode's start.
  */

@@ -80,8 +80,13 @@ typedef struct {              /* of one member; all owned by the caller, host */
 kp_status kp_ring_sample(const kp_ring *ring, int member, uint64_t seed, uint64_t update, int B,
                          const kp_ring_batch *batch, kp_err *err);
 
-/* For gather_stack: frame f of member p is at frames + p * stride + f * frame_bytes. */
-const uint8_t *kp_ring_frames(const kp_ring *ring);
+/* For gather_stack: frame f of member p is at frames + p * stride + f * frame_bytes, host memory,
+ * page-aligned. */
+uint8_t *kp_ring_frames(const kp_ring *ring);
 int64_t kp_ring_frames_stride(const kp_ring *ring);
+
+/* Frames that were added or loaded since they were last asked for, one run of bytes after another, as
+ * an offset from kp_ring_frames. 0: there are no more. */
+int kp_ring_fresh(kp_ring *ring, size_t *at, size_t *bytes);
 
 void kp_ring_close(kp_ring *ring); /* NULL is fine */

@@ -304,7 +304,7 @@ static kp_status read_index(kp_ring_file *f, const uint8_t *index, size_t n, kp_
 
     for (size_t i = 0; i < lanes; i++) {
         kp_ring_lane *l = &r->lane[i];
-        l->n_whole = 0;
+        l->n_whole = l->seen = 0;
         memcpy(&l->head, index + sizeof head + i * sizeof(int64_t), sizeof(int64_t));
         f->saved[i] = kp_ring_oldest(r, l); /* here: covered so far */
         if (l->head < 0) return kp_fail(err, KP_STORAGE, "%s: the index is damaged", f->folder);

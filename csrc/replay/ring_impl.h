@@ -14,6 +14,7 @@ typedef struct {
 typedef struct {
     int64_t head;    /* number of the next slot */
     int64_t n_whole; /* live slots that are whole */
+    int64_t seen;    /* frames before this number are not fresh */
 } kp_ring_lane;
 
 struct kp_ring {

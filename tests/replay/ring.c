@@ -185,6 +185,38 @@ Test(ring, a_truncated_end_bootstraps_with_fewer_steps) {
     kp_ring_close(ring);
 }
 
+/* A copy that is kept up with what is fresh holds all frames, and nothing is passed on twice. */
+Test(ring, a_copy_follows_what_is_fresh) {
+    kp_ring_options o = { 2, 2, PLAY_FRAME, 4, 1, 60, 0.99 };
+    kp_ring *ring = NULL;
+    cr_assert_eq(kp_ring_open(&ring, &o, NULL), KP_OK);
+    const int slots = (int)(o.transitions / o.E) + o.stack, lanes = o.P * o.E;
+    size_t n = (size_t)(o.P * kp_ring_frames_stride(ring)), at, bytes;
+    uint8_t *copy = calloc(n, 1);
+    play_lane *lane = calloc((size_t)lanes, sizeof *lane);
+    int n_plays = 0;
+    for (int round = 0; round < 40; round++) {
+        size_t expected = 0, got = 0;
+        for (int i = 0; i < lanes; i++) {
+            int plays = round * (i + 3) % 13 + (round == 30 ? 3 * slots : 0);
+            for (int t = 0; t < plays; t++) play(ring, &lane[i], i);
+            expected += PLAY_FRAME * (size_t)(plays < slots ? plays : slots);
+            n_plays += plays;
+        }
+        while (kp_ring_fresh(ring, &at, &bytes)) {
+            cr_assert(bytes > 0 && at + bytes <= n, "%zu bytes at %zu", bytes, at);
+            memcpy(copy + at, kp_ring_frames(ring) + at, bytes);
+            got += bytes;
+        }
+        cr_assert_eq(got, expected, "round %d: %zu bytes are fresh, not %zu", round, got, expected);
+        cr_assert(!memcmp(copy, kp_ring_frames(ring), n), "round %d: the copy differs", round);
+    }
+    cr_assert(n_plays > 4 * lanes * slots, "the ring has not wrapped often");
+    free(copy);
+    free(lane);
+    kp_ring_close(ring);
+}
+
 /* Chi-square over all transitions of a wrapped ring with uneven lanes; 99.9% point by
  * Wilson-Hilferty. */
 Test(ring, sampling_is_uniform) {

@@ -82,6 +82,29 @@ static kp_status cpu_sync(void *impl, kp_err *err) {
     return KP_OK;
 }
 
+static size_t cpu_available(void *impl) {
+    (void)impl;
+    return 0;
+}
+
+static kp_status cpu_map(void *impl, void *host, size_t bytes, void **device, kp_err *err) {
+    (void)impl, (void)bytes, (void)err;
+    *device = host;
+    return KP_OK;
+}
+
+static void cpu_unmap(void *impl, void *host) { (void)impl, (void)host; }
+
+static kp_status cpu_landing_open(void *impl, void **landing, size_t bytes, kp_err *err) {
+    return cpu_alloc(impl, landing, bytes, "results", err);
+}
+
+static kp_status cpu_landed(void *impl, void *landing, const void **data, kp_err *err) {
+    (void)impl, (void)err;
+    *data = landing;
+    return KP_OK;
+}
+
 static void cpu_unplan(void *impl, kp_program *p) {
     cpu_plan *plan = p->plan;
     cpu_release(impl, plan->scratch);
@@ -190,6 +213,13 @@ const kp_backend_ops kp_backend_cpu = {
     .upload = copy,
     .download = copy,
     .sync = cpu_sync,
+    .available = cpu_available,
+    .map = cpu_map,
+    .unmap = cpu_unmap,
+    .landing_open = cpu_landing_open,
+    .land = copy,
+    .landed = cpu_landed,
+    .landing_close = cpu_release,
     .plan = cpu_plan_program,
     .run = cpu_run,
     .unplan = cpu_unplan,
