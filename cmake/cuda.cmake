@@ -1,6 +1,6 @@
-# cuda.cmake: whether the CUDA kernels are built. They compile, link and are tested without a GPU
-# (tests/hostcuda). The backend that runs them on one is not part of this version: KAPPA_HAVE_CUDA
-# stays unset, and device=cuda says so.
+# cuda.cmake: whether the CUDA backend and its kernels are built. They compile, link and are tested without
+# a GPU (tests/hostcuda). The program starts without any library of CUDA: the runtime is linked statically
+# and looks for the driver itself, cuBLAS is loaded when a GPU is opened (csrc/backend/cuda/cublas.c).
 
 set(KAPPA_CUDA_ARCHS "80-real;90-real;100" CACHE STRING "GPU architectures to compile for")
 set(KAPPA_CUDA_KERNELS OFF)
@@ -11,18 +11,21 @@ if(KAPPA_CUDA)
         set(CMAKE_CUDA_COMPILER ${KAPPA_NVCC})
         set(CMAKE_CUDA_ARCHITECTURES ${KAPPA_CUDA_ARCHS})
         enable_language(CUDA)
-        find_package(CUDAToolkit REQUIRED)
+        find_package(CUDAToolkit 12 REQUIRED)
         set(KAPPA_CUDA_KERNELS ON)
     elseif(NOT KAPPA_CUDA STREQUAL "AUTO")
         message(FATAL_ERROR "KAPPA_CUDA=${KAPPA_CUDA}, but there is no nvcc on PATH, in CUDA_HOME or in "
                             "/usr/local/cuda. Install the CUDA Toolkit, or configure with KAPPA_CUDA=OFF.")
     endif()
 endif()
-message(STATUS "CUDA kernels: ${KAPPA_CUDA_KERNELS}")
+message(STATUS "CUDA: ${KAPPA_CUDA_KERNELS}")
 
-# kp_add_cuda_kernels(FILES ...): .cu files as objects of libkappa; nothing where they are not built.
+# kp_add_cuda_kernels(FILES ...): .cu files as objects of libkappa; where they are not built, only listed
+# for tests/hostcuda.
 # -fmad=false, IEEE division and roots: one rounding sequence with the CPU (flags.cmake).
 function(kp_add_cuda_kernels)
+    list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
+    set_property(GLOBAL APPEND PROPERTY KAPPA_CUDA_SOURCES ${ARGN})
     if(NOT KAPPA_CUDA_KERNELS)
         return()
     endif()
@@ -34,5 +37,5 @@ function(kp_add_cuda_kernels)
     set_property(GLOBAL APPEND PROPERTY KAPPA_ROOMS kp_cuda_kernels)
     # nvcc makes C++ of a kernel's host side; C programs that link the static library name its runtime
     set_property(GLOBAL APPEND PROPERTY KAPPA_USES CUDA::cudart_static stdc++)
-    target_compile_definitions(kp_flags INTERFACE KAPPA_CUDA_KERNELS)
+    target_compile_definitions(kp_flags INTERFACE KAPPA_CUDA_KERNELS KAPPA_HAVE_CUDA)
 endfunction()

@@ -1,13 +1,11 @@
 /* backend.c: choosing a backend, and the bookkeeping that all of them share. */
 #include "backend.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "backend_impl.h"
 #include "base/pool.h"
-#include "cpu/cpu_features.h"
 
 static kp_status choose(const kp_backend_ops **ops, int *index, const char *device, kp_err *err) {
     *index = 0;
@@ -55,10 +53,7 @@ kp_status kp_backend_open(kp_backend **backend, const char *device, int n_thread
             return st;
         }
     }
-    if (b->ops->kind == KP_CPU)
-        snprintf(b->description, sizeof b->description, "cpu, %d thread%s, %s", b->n_threads,
-                 b->n_threads == 1 ? "" : "s", kp_isa_name(kp_isa()));
-    else snprintf(b->description, sizeof b->description, "%s:%d", b->ops->name, index);
+    b->ops->describe(b->impl, b->description, sizeof b->description);
     *backend = b;
     return KP_OK;
 }

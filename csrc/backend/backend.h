@@ -22,14 +22,17 @@ typedef struct {
     /* KP_DEVICE, with what to do, where the device or its libraries are missing or too old. */
     kp_status (*open)(void **impl, int device, int n_threads, kp_err *err);
     void (*close)(void *impl);
+    void (*describe)(const void *impl, char *text, size_t size); /* of what it runs on, one line */
 
     /* Zeroed, 64-byte aligned. KP_BAD_CONFIG says what was asked, what was free, which setting lowers it. */
     kp_status (*alloc)(void *impl, void **memory, size_t bytes, const char *what, kp_err *err);
     void (*release)(void *impl, void *memory);
 
+    /* Any host memory. After upload, from_host may be written again; after download, the data are
+     * there. In order with run. */
     kp_status (*upload)(void *impl, void *to, const void *from_host, size_t bytes, kp_err *err);
     kp_status (*download)(void *impl, void *to_host, const void *from, size_t bytes, kp_err *err);
-    kp_status (*sync)(void *impl, kp_err *err);
+    kp_status (*sync)(void *impl, kp_err *err); /* waits for all that was asked for */
 
     /* What mirror.h and readback.h are made of. available: bytes of memory that mirrors may copy into,
      * 0 where programs read host memory anyway. map: page-aligned host memory at an address that
@@ -55,7 +58,8 @@ kp_status kp_backend_open(kp_backend **backend, const char *device, int n_thread
 void kp_backend_close(kp_backend *backend);
 
 kp_device_kind kp_backend_kind(const kp_backend *backend);
-const char *kp_backend_describe(const kp_backend *backend); /* "cpu, 2 threads, AVX2" */
+/* "cpu, 2 threads, AVX2"; "cuda:0, NVIDIA H100 80GB HBM3, sm_90, driver 13.0" */
+const char *kp_backend_describe(const kp_backend *backend);
 int kp_backend_n_threads(const kp_backend *backend);
 
 kp_status kp_backend_alloc(kp_backend *backend, void **memory, size_t bytes, const char *what,

@@ -6,7 +6,7 @@ struct kp_backend {
     const kp_backend_ops *ops;
     void *impl;
     int n_threads;
-    char description[160];
+    char description[192];
     void **memory; /* every live allocation, so that close frees what is left */
     int n_memory, capacity;
 };

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <sys/mman.h>
+#include <vector>
 
 extern "C" {
 #ifdef HOSTCUDA_ASAN
@@ -87,10 +88,6 @@ void hostcuda_order(unsigned o) {
 static int below(int n) {
     random_state = random_state * 6364136223846793005u + 1442695040888963407u;
     return (int)((random_state >> 33) % (unsigned)n);
-}
-
-const char *cudaGetErrorString(cudaError_t code) {
-    return code ? "invalid configuration argument" : "no error";
 }
 
 /* ---- fibers ----------------------------------------------------------------------------------- */
@@ -270,11 +267,7 @@ static void run_block(dim3 block) {
     shared_bytes = 0;
 }
 
-cudaError_t hostcuda_launch(dim3 grid, dim3 block, void (*body)(void *), void *context) {
-    if (!grid.x || !grid.y || !grid.z || grid.x > 0x7FFFFFFFu || grid.y > 65535 || grid.z > 65535 ||
-        !block.x || !block.y || !block.z || block.z > 64 ||
-        (uint64_t)block.x * block.y * block.z > MAX_THREADS)
-        return cudaErrorInvalidConfiguration;
+static void run_grid(dim3 grid, dim3 block, void (*body)(void *), void *context) {
     n_threads = (int)(block.x * block.y * block.z);
     kernel = { body, context };
     blockDim = block, gridDim = grid;
@@ -290,5 +283,32 @@ cudaError_t hostcuda_launch(dim3 grid, dim3 block, void (*body)(void *), void *c
         set = fibers[k % 2];
         run_block(block);
     }
-    return cudaSuccess;
+}
+
+struct alignas(16) launch { /* the body's context follows */
+    dim3 grid, block;
+    void (*body)(void *);
+};
+
+static void run_launch(void *self) {
+    auto *l = static_cast<launch *>(self);
+    run_grid(l->grid, l->block, l->body, l + 1);
+}
+
+cudaError_t hostcuda_launch(dim3 grid, dim3 block, cudaStream_t stream, void (*body)(void *), void *context,
+                            size_t bytes) {
+    if (!grid.x || !grid.y || !grid.z || grid.x > 0x7FFFFFFFu || grid.y > 65535 || grid.z > 65535 ||
+        !block.x || !block.y || !block.z || block.z > 64 ||
+        (uint64_t)block.x * block.y * block.z > MAX_THREADS)
+        return cudaErrorInvalidConfiguration;
+    if (!stream) {
+        cudaError_t code = hostcuda_legacy();
+        if (!code) run_grid(grid, block, body, context);
+        return code;
+    }
+    std::vector<launch> copy(1 + (bytes + sizeof(launch) - 1) / sizeof(launch));
+    copy[0] = { grid, block, body };
+    memcpy(copy.data() + 1, context, bytes);
+    return hostcuda_enqueue_kernel(stream, run_launch, copy.data(), sizeof(launch) + bytes,
+                                   sizeof(launch) + sizeof(void *));
 }

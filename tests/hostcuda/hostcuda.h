@@ -12,10 +12,14 @@
  * barriers that some threads miss, lanes of a warp in different operations, impossible launches.
  * Shared memory starts as NaN and, under ASan, ends where it ends.
  *
+ * Launches without a stream run at once, on any memory; streams and device memory: runtime/runtime.h.
+ *
  * Not shown here: speed, and whether nvcc rounds as g++ does (-fmad=false; test cuda_static). */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+
+#include "runtime/runtime.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -26,6 +30,7 @@ void hostcuda_order(unsigned order);
 
 #ifdef __cplusplus
 }
+#include <tuple>
 
 struct uint3 { unsigned x, y, z; };
 struct dim3 {
@@ -33,10 +38,6 @@ struct dim3 {
     dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
 struct alignas(16) float4 { float x, y, z, w; };
-
-typedef struct CUstream_st *cudaStream_t;
-enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidConfiguration = 9 };
-const char *cudaGetErrorString(cudaError_t code);
 
 #define __global__
 #define __device__
@@ -62,14 +63,25 @@ void *hostcuda_shared(const void *key, size_t bytes);
     static const char name##_key = 0;                                                              \
     type *const name = (type *)hostcuda_shared(&name##_key, sizeof(type) * (n))
 
-/* body(context) on every thread; has run on return. */
-cudaError_t hostcuda_launch(dim3 grid, dim3 block, void (*body)(void *context), void *context);
+/* A kernel and its arguments, as they are copied to where they wait for their turn. */
+template <class... Parameters> struct hostcuda_call {
+    void (*kernel)(Parameters...);
+    std::tuple<Parameters...> arguments;
+    static void run(void *self) {
+        auto *call = static_cast<hostcuda_call *>(self);
+        std::apply(call->kernel, call->arguments);
+    }
+};
+
+/* body(context) on every thread, on a copy of context, when it is the stream's turn (runtime/runtime.h);
+ * without a stream, on return. Pointers in context, but for the first word, are the device's. */
+cudaError_t hostcuda_launch(dim3 grid, dim3 block, cudaStream_t stream, void (*body)(void *context),
+                            void *context, size_t bytes);
 
 template <class... Parameters, class... Arguments>
-static inline cudaError_t kp_launch(dim3 grid, dim3 block, cudaStream_t,
+static inline cudaError_t kp_launch(dim3 grid, dim3 block, cudaStream_t stream,
                                     void (*kernel)(Parameters...), Arguments... arguments) {
-    auto call = [&] { kernel(static_cast<Parameters>(arguments)...); };
-    return hostcuda_launch(
-        grid, block, [](void *context) { (*static_cast<decltype(call) *>(context))(); }, &call);
+    hostcuda_call<Parameters...> call = { kernel, { static_cast<Parameters>(arguments)... } };
+    return hostcuda_launch(grid, block, stream, call.run, &call, sizeof call);
 }
 #endif

@@ -104,3 +104,68 @@ kp_add_plant(race_between_blocks
 kp_add_plant(clip_by_fminf
     FROM "x = kp_clip_count(x, bound, counts);" TO "float y = fmaxf(-bound, fminf(x, bound)); *counts += !(x == y); x = y;"
     PLAIN "differs: adam: theta" ASAN "differs: adam: theta" TSAN "differs: adam: theta")
+
+# kp_add_backend_plant(NAME IN file of csrc/backend/cuda FROM text TO text SAYS says): the same for the backend
+# on the emulated runtime, which says the same in every build.
+function(kp_add_backend_plant name)
+    cmake_parse_arguments(PARSE_ARGV 1 plant "" "IN;FROM;TO;SAYS" "")
+    file(READ ${backend}/cuda/${plant_IN} source)
+    string(REPLACE "${plant_FROM}" "${plant_TO}" text "${source}")
+    if(text STREQUAL source)
+        message(FATAL_ERROR "plant ${name}: '${plant_FROM}' is not in ${plant_IN} any more")
+    endif()
+    set(file ${CMAKE_CURRENT_BINARY_DIR}/plant_${name}.c)
+    file(CONFIGURE OUTPUT ${file} CONTENT "${text}" @ONLY)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${backend}/cuda/${plant_IN})
+    kp_hostcuda_backend(hostcuda_backend_${name} ${file}) # takes its place in the archive
+    target_include_directories(hostcuda_backend_${name} PRIVATE ${backend}/cuda)
+    add_executable(plant_${name} $<TARGET_OBJECTS:hostcuda_backend_${name}> $<TARGET_OBJECTS:hostcuda_plant_backend>
+                   $<TARGET_OBJECTS:hostcuda>)
+    target_link_libraries(plant_${name} PRIVATE kp_flags hostcuda_backend_archive kappa_static)
+    add_test(NAME hostcuda_plant_${name} COMMAND plant_${name})
+    set_tests_properties(hostcuda_plant_${name} PROPERTIES
+        PASS_REGULAR_EXPRESSION "${plant_SAYS}" TIMEOUT 300 LABELS hostcuda)
+endfunction()
+
+add_library(hostcuda_backend_archive STATIC $<TARGET_OBJECTS:hostcuda_backend>)
+add_library(hostcuda_plant_backend OBJECT plant_backend.c counts.c)
+target_link_libraries(hostcuda_plant_backend PRIVATE kp_flags)
+target_include_directories(hostcuda_plant_backend PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+
+kp_add_backend_plant(nothing_in_the_backend IN memory.c FROM "device memory, and" TO "memory of the device, and" SAYS "equal")
+
+kp_add_backend_plant(missing_stream_synchronisation IN memory.c
+    FROM "if (!st) st = KP_CUDA_CALL(c, err, cudaStreamSynchronize, c->stream)" TO ""
+    SAYS "differs: a large upload")
+
+kp_add_backend_plant(staging_that_waits_for_nothing IN memory.c
+    FROM "KP_CUDA_CALL(c, err, cudaEventSynchronize, s->done[s->segment])" TO "KP_OK"
+    SAYS "differs: a large upload")
+
+kp_add_backend_plant(copy_of_pageable_memory IN memory.c
+    FROM "memcpy(room, (const char *)from + done, n)" TO "room = (char *)(uintptr_t)from + done"
+    SAYS "differs: a large upload")
+
+kp_add_backend_plant(host_write_of_device_memory IN memory.c
+    FROM "KP_CUDA_CALL(c, err, cudaMemsetAsync, p, 0, bytes, c->stream)" TO "(memset(p, 0, bytes), KP_OK)"
+    SAYS "hostcuda: host write of device memory: byte 0 of ")
+
+kp_add_backend_plant(host_read_of_device_memory IN plan.c
+    FROM "now != plan->on_device[i]" TO "now != ((uint8_t *)plan->active)[i]"
+    SAYS "hostcuda: host read of device memory: byte 0 of 2")
+
+kp_add_backend_plant(host_memory_for_a_kernel IN plan.c
+    FROM ".active = plan->active" TO ".active = plan->on_device"
+    SAYS "hostcuda: kernel is given the host address")
+
+kp_add_backend_plant(scratch_too_small IN plan.c
+    FROM "scratch_bytes, \"scratch" TO "scratch_bytes / 2, \"scratch"
+    SAYS "hostcuda: kernel write of what lies beside device memory: byte 512 of 500")
+
+kp_add_backend_plant(mask_sent_once IN plan.c
+    FROM "changed |= now != plan->on_device[i]" TO "changed |= now && !plan->on_device[i]"
+    SAYS "differs: counts")
+
+kp_add_backend_plant(allocation_while_capturing IN plan.c
+    FROM "    for (int i = 0; !st && i < p->n_steps; i++) {" TO "    void *more;\n    st = KP_CUDA_CALL(c, err, cudaMalloc, &more, 1);\n    for (int i = 0; !st && i < p->n_steps; i++) {"
+    SAYS "failed: cuda:0: cudaMalloc: operation not permitted when stream is capturing")

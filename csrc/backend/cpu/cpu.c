@@ -15,6 +15,7 @@
 #include "backend/backend_impl.h"
 #include "backend/program_impl.h"
 #include "base/pool.h"
+#include "cpu_features.h"
 
 enum { HUGE_PAGE = 2 << 20, PAGE = 4096, COLOUR = 256 };
 
@@ -47,6 +48,11 @@ static void cpu_close(void *impl) {
     cpu *c = impl;
     kp_pool_close(c->pool);
     free(c);
+}
+
+static void cpu_describe(const void *impl, char *text, size_t size) {
+    int n = kp_pool_n_threads(((const cpu *)impl)->pool);
+    snprintf(text, size, "cpu, %d thread%s, %s", n, n == 1 ? "" : "s", kp_isa_name(kp_isa()));
 }
 
 /* Buffers that a loop walks side by side (weights, moments, gradient) begin at different places in
@@ -208,6 +214,7 @@ const kp_backend_ops kp_backend_cpu = {
     .name = "cpu",
     .open = cpu_open,
     .close = cpu_close,
+    .describe = cpu_describe,
     .alloc = cpu_alloc,
     .release = cpu_release,
     .upload = copy,

@@ -1,0 +1,88 @@
+/* cuda.c: opening a GPU, and the table. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cuda_impl.h"
+#include "requirements.h"
+
+static void cuda_close(void *impl) {
+    kp_cuda_backend *c = impl;
+    if (!kp_cuda_enter(c, NULL)) {
+        if (c->stream) cudaStreamSynchronize(c->stream);
+        kp_staging_close(c);
+        if (c->blas) cublasDestroy(c->blas);
+        if (c->workspace) cudaFree(c->workspace);
+        if (c->stream) cudaStreamDestroy(c->stream);
+    }
+    free(c);
+}
+
+/* Default mode: products of floats keep a float's precision throughout (NVIDIA allows TF32 and
+ * emulation by modes of their own only). Pedantic mode would promise no more here, and leaves out
+ * faster kernels. */
+static kp_status set_precision(kp_cuda_backend *c, kp_err *err) {
+    return KP_CUBLAS_CALL(c, err, cublasSetMathMode, c->blas, CUBLAS_DEFAULT_MATH);
+}
+
+/* A workspace of our own, set after the stream, which takes it away: cuBLAS then allocates nothing,
+ * so that it can be captured, and gives the same bits in every run. Sizes: what NVIDIA recommends
+ * from Hopper on, and its default pool before. */
+static kp_status open_blas(kp_cuda_backend *c, int major, kp_err *err) {
+    size_t bytes = (size_t)(major >= 9 ? 32 : 8) << 20;
+    kp_status st = KP_CUBLAS_CALL(c, err, cublasCreate, &c->blas);
+    if (!st) st = KP_CUBLAS_CALL(c, err, cublasSetStream, c->blas, c->stream);
+    if (!st) st = kp_cuda_alloc_undefined(c, &c->workspace, bytes, "workspace of cuBLAS", err);
+    if (!st) st = KP_CUBLAS_CALL(c, err, cublasSetWorkspace, c->blas, c->workspace, bytes);
+    return st ? st : set_precision(c, err);
+}
+
+static kp_status cuda_open(void **impl, int device, int n_threads, kp_err *err) {
+    (void)n_threads;
+    *impl = NULL;
+    kp_status st = kp_cuda_require(device, err);
+    if (st) {
+        kp_err_prefix(err, "device cuda:%d: ", device);
+        return st;
+    }
+    kp_cuda_backend *c = calloc(1, sizeof *c);
+    if (!c) return kp_fail(err, KP_BAD_CONFIG, "out of host memory");
+    struct cudaDeviceProp device_is;
+    int driver = 0;
+    c->device = device;
+    st = kp_cuda_enter(c, err);
+    if (!st) st = KP_CUDA_CALL(c, err, cudaGetDeviceProperties, &device_is, device);
+    if (!st) st = KP_CUDA_CALL(c, err, cudaDriverGetVersion, &driver);
+    if (!st)
+        st = KP_CUDA_CALL(c, err, cudaStreamCreateWithFlags, &c->stream, cudaStreamNonBlocking);
+    if (!st) st = open_blas(c, device_is.major, err);
+    if (!st) st = kp_staging_open(c, err);
+    if (st) {
+        cuda_close(c);
+        return st;
+    }
+    snprintf(c->description, sizeof c->description, "cuda:%d, %.100s, sm_%d%d, driver %d.%d",
+             device, device_is.name, device_is.major, device_is.minor, driver / 1000,
+             driver % 1000 / 10);
+    *impl = c;
+    return KP_OK;
+}
+
+static void cuda_describe(const void *impl, char *text, size_t size) {
+    snprintf(text, size, "%s", ((const kp_cuda_backend *)impl)->description);
+}
+
+const kp_backend_ops kp_backend_cuda = {
+    .kind = KP_CUDA,
+    .name = "cuda",
+    .open = cuda_open,
+    .close = cuda_close,
+    .describe = cuda_describe,
+    .alloc = kp_cuda_alloc,
+    .release = kp_cuda_release,
+    .upload = kp_cuda_upload,
+    .download = kp_cuda_download,
+    .sync = kp_cuda_sync,
+    .plan = kp_cuda_plan,
+    .run = kp_cuda_run,
+    .unplan = kp_cuda_unplan,
+};

@@ -1,0 +1,63 @@
+/* cuda_impl.h: the inside of the CUDA backend, for this folder only.
+ *
+ * All work goes on one stream, so that it happens in the order in which it was asked for, and nothing
+ * but download, sync and a full staging ring makes the host wait for it. */
+#pragma once
+#include <cublas_v2.h>
+#include <cuda_runtime_api.h>
+
+#include "backend/backend_impl.h"
+
+enum {
+    KP_STAGING_SEGMENTS = 4,
+    KP_STAGING_BYTES = 1 << 20, /* of a segment: some 30 us of PCIe */
+};
+
+/* Pinned memory on the way to the device. What is copied out of it is read later, so a segment is
+ * written again only when the copies out of it are done. */
+typedef struct {
+    char *memory; /* [segments][bytes] */
+    int segment;  /* that is being filled */
+    size_t used;  /* of it */
+    cudaEvent_t done[KP_STAGING_SEGMENTS]; /* the last copy out of a segment that was left */
+} kp_staging;
+
+typedef struct {
+    int device;
+    char description[192];
+    cudaStream_t stream;
+    cublasHandle_t blas;
+    void *workspace; /* of cuBLAS */
+    kp_staging staging;
+    const char *last; /* name of the program that was run last; NULL: none, or it is closed */
+} kp_cuda_backend;
+
+/* memory.c */
+kp_status kp_staging_open(kp_cuda_backend *c, kp_err *err);
+void kp_staging_close(kp_cuda_backend *c);
+kp_status kp_cuda_alloc(void *impl, void **memory, size_t bytes, const char *what, kp_err *err);
+kp_status kp_cuda_alloc_undefined(kp_cuda_backend *c, void **memory, size_t bytes, const char *what,
+                                  kp_err *err); /* as alloc, but the contents are undefined */
+void kp_cuda_release(void *impl, void *memory);
+kp_status kp_cuda_upload(void *impl, void *to, const void *from, size_t bytes, kp_err *err);
+kp_status kp_cuda_download(void *impl, void *to, const void *from, size_t bytes, kp_err *err);
+kp_status kp_cuda_sync(void *impl, kp_err *err);
+
+/* plan.c */
+kp_status kp_cuda_plan(void *impl, kp_program *program, kp_err *err);
+kp_status kp_cuda_run(void *impl, kp_program *program, const uint8_t *active, kp_err *err);
+void kp_cuda_unplan(void *impl, kp_program *program);
+
+/* errors.c: KP_OK, or KP_DEVICE with the device, the call and what CUDA says of it. */
+kp_status kp_cuda_check(const kp_cuda_backend *c, cudaError_t code, const char *call, kp_err *err);
+kp_status kp_cublas_check(const kp_cuda_backend *c, cublasStatus_t code, const char *call,
+                          kp_err *err);
+
+#define KP_CUDA_CALL(c, err, function, ...)   kp_cuda_check(c, function(__VA_ARGS__), #function, err)
+#define KP_CUBLAS_CALL(c, err, function, ...) kp_cublas_check(c, function(__VA_ARGS__), #function, err)
+
+/* The thread's device; every function of the table begins with it. */
+kp_status kp_cuda_enter(const kp_cuda_backend *c, kp_err *err);
+
+/* cublas.c: loads the library, once in a process; found is where it lies. */
+kp_status kp_cublas_load(char *found, size_t size, kp_err *err);
