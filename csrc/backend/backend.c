@@ -23,7 +23,9 @@ static kp_status choose(const kp_backend_ops **ops, int *index, const char *devi
         *ops = &kp_backend_cuda;
         return KP_OK;
 #else
-        return kp_fail(err, KP_DEVICE, "device %s: this build has no CUDA backend; use device=cpu",
+        return kp_fail(err, KP_DEVICE,
+                       "device %s: this build has no CUDA backend (it is built where nvcc is); "
+                       "use device=cpu",
                        device);
 #endif
     }

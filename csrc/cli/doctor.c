@@ -17,6 +17,7 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/cpu_features.h"
+#include "backend/cuda/requirements.h"
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/memory.h"
@@ -159,27 +160,36 @@ static int driver_version(char *text, size_t size) {
     return 1;
 }
 
+#ifdef KAPPA_HAVE_CUDA
 static void check_cuda(doctor *d) {
-    char version[64];
+    char version[64] = "", found[300];
+    kp_backend *backend = NULL;
+    kp_err err = { "" };
+    (void)d;
+    state if_not = driver_version(version, sizeof version) ? WRONG : MISSING;
+    for (int i = 0; i < KP_CUDA_N_REQUIREMENTS; i++) {
+        const kp_cuda_requirement *r = &kp_cuda_requirements[i];
+        if (r->check(0, found, sizeof found, &err)) say(if_not, r->what, "%s", err.text);
+        else if (!i && *version) say(OK, r->what, "%s, %s", version, found);
+        else say(OK, r->what, "%s", found);
+    }
+    if (kp_cuda_require(0, NULL)) return;
+    if (kp_backend_open(&backend, "cuda", 0, &err)) say(WRONG, "cuda", "%s", err.text);
+    else say(OK, "cuda", "%s", kp_backend_describe(backend));
+    kp_backend_close(backend);
+}
+#else
+static void check_cuda(doctor *d) {
+    char version[64] = "";
     kp_backend *backend = NULL;
     kp_err err = { "" };
     (void)d;
     int has_driver = driver_version(version, sizeof version);
-    if (!kp_backend_open(&backend, "cuda", 0, &err)) {
-        say(OK, "cuda", "%s, driver %s", kp_backend_describe(backend),
-            has_driver ? version : "unknown");
-        kp_backend_close(backend);
-        return;
-    }
-#ifdef KAPPA_CUDA_KERNELS
-    const char *kernels = "; the kernels are compiled, and tested without a GPU";
-#else
-    const char *kernels = "";
-#endif
-    say(MISSING, "cuda", "%s%s; %s%s", err.text, kernels,
-        has_driver ? "there is an NVIDIA driver, " : "no NVIDIA driver either",
-        has_driver ? version : "");
+    kp_backend_open(&backend, "cuda", 0, &err);
+    say(MISSING, "cuda", "%s; %s%s", err.text,
+        has_driver ? "there is an NVIDIA driver, " : "no NVIDIA driver either", version);
 }
+#endif
 
 /* The version that the requirements pin, "" if they do not name the package. */
 static void pinned(const char *package, char *version, size_t size) {

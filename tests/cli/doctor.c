@@ -42,6 +42,12 @@ Test(doctor, this_machine_trains) {
     expect_line(p, "ok", "emulator", "pong: ");
     cr_expect(atoi(strstr(line_of(p->out, "ok", "emulator"), "pong: ") + 6) > 50, "%s", p->out);
     cr_expect(!strstr(p->out, "wrong "), "%s", p->out);
+#ifdef KAPPA_HAVE_CUDA
+    cr_expect(strstr(p->out, "CUDA driver") && strstr(p->out, "CUDA device"), "%s", p->out);
+    cr_expect(strstr(p->out, "cuBLAS"), "%s", p->out);
+#else
+    expect_line(p, "missing", "cuda", "this build has no CUDA backend");
+#endif
     cr_expect(strstr(p->out, "\nTraining on the CPU works here: kappa train "), "%s", p->out);
 }
 

@@ -8,6 +8,7 @@
 
 #include "adam_clip/adam_clip.h"
 #include "backend/cuda/cuda_impl.h"
+#include "backend/cuda/requirements.h"
 #include "hostcuda/counts.h"
 #include "hostcuda/hostcuda.h"
 #include "rmsprop_clip/rmsprop_clip.h"
@@ -219,14 +220,16 @@ Test(hostcuda_backend, scratch_is_that_of_the_operation_that_wants_most) {
     kp_program_close(p);
     ok(make(&none, b, (const kp_op *[]){ &counts }, 1, 0, &x, &err), &err);
     cr_expect_null(counts_launched_with.scratch);
-    counts_args args = { 3, 5, x, 70001 };
     ok(kp_program_open(&p, b, 3, "scratch", &err), &err);
-    for (int i = 0; i < 3; i++, args.scratch_bytes /= 2)
+    static const size_t scratch_bytes[] = { 300, 70001, 0, 5000 };
+    for (int i = 0; i < 4; i++) {
+        counts_args args = { 3, 5, x, scratch_bytes[i] };
         ok(kp_program_add(p, &counts, &args, &err), &err);
+    }
     ok(kp_program_seal(p, &err), &err);
     cr_expect_eq((uintptr_t)counts_launched_with.scratch % 256, 0);
     ok(kp_program_run(p, NULL, &err), &err);
-    expect_counts(b, x, (uint32_t[]){ 3, 3, 3 });
+    expect_counts(b, x, (uint32_t[]){ 4, 4, 4 });
     kp_program_close(p), kp_program_close(none);
     close_backend(b);
 }
@@ -381,6 +384,26 @@ Test(hostcuda_backend, machines_without_what_it_needs) {
         b = open_backend("auto");
         cr_expect_eq(kp_backend_kind(b), KP_CPU, "%s", kp_backend_describe(b));
         close_backend(b);
+    }
+}
+
+Test(hostcuda_backend, doctor_says_what_there_is) {
+    static const char *const want[KP_CUDA_N_REQUIREMENTS][2] = {
+        { "CUDA driver", "for CUDA 13.1; this build's runtime, 13.0, needs 13.0 or later" },
+        { "CUDA device", "hostcuda 1, compute capability 8.0 (8.0 or later is needed), 4.0 GiB, "
+                         "cuda:1 of 2" },
+        { "cuBLAS", "tests/hostcuda/fakes" },
+    };
+    hostcuda_has = (hostcuda_machine){
+        .n_devices = 2, .driver = 13010, .major = 8, .memory = (size_t)4 << 30
+    };
+    for (int i = 0; i < KP_CUDA_N_REQUIREMENTS; i++) {
+        const kp_cuda_requirement *r = &kp_cuda_requirements[i];
+        char found[300] = "";
+        kp_err err = { "" };
+        ok(r->check(1, found, sizeof found, &err), &err);
+        cr_expect_str_eq(r->what, want[i][0]);
+        cr_expect_str_eq(found, want[i][1]);
     }
 }
 

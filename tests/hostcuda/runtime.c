@@ -2,6 +2,7 @@
  * memory, and refuses what CUDA refuses. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -102,7 +103,10 @@ static const struct {
 Test(hostcuda_runtime, who_touches_what_is_not_his) {
     cudaMalloc((void **)&freed, 50);
     cudaFree(freed);
-    host = malloc(100);
+    char *pages = calloc(1 << 20, 1); /* somewhere in it the address is not taken for a count */
+    host = pages + ((uintptr_t)pages % ((uintptr_t)1 << 32) < 1 << 16 ? 1 << 16 : 0);
+    up(device, host, 100); /* memory has been open before */
+    cudaStreamSynchronize(stream);
     for (size_t i = 0; i < sizeof culprits / sizeof *culprits; i++) {
         int ends[2], status = 0;
         char says[200] = "";
@@ -126,7 +130,7 @@ Test(hostcuda_runtime, who_touches_what_is_not_his) {
         cr_expect(!strncmp(says, culprits[i].says, strlen(culprits[i].says)), "not '%s': %s",
                   culprits[i].says, says);
     }
-    free(host);
+    free(pages);
 }
 
 /* ---- refusals ---- */

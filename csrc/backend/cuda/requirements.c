@@ -25,8 +25,8 @@ static kp_status check_driver(int device, char *found, size_t size, kp_err *err)
             "the NVIDIA driver is for CUDA %d.%d, this build needs %d.0 or later; update "
             "the driver to R%d or later, or use device=cpu",
             driver / 1000, driver % 1000 / 10, needed, driver_branch(needed));
-    snprintf(found, size, "for CUDA %d.%d; %d.0 or later is needed", driver / 1000,
-             driver % 1000 / 10, needed);
+    snprintf(found, size, "for CUDA %d.%d; this build's runtime, %d.%d, needs %d.0 or later",
+             driver / 1000, driver % 1000 / 10, needed, CUDART_VERSION % 1000 / 10, needed);
     return KP_OK;
 }
 
@@ -34,6 +34,8 @@ static kp_status check_device(int device, char *found, size_t size, kp_err *err)
     int n = 0;
     struct cudaDeviceProp is;
     cudaError_t code = cudaGetDeviceCount(&n);
+    if (code == cudaErrorInsufficientDriver)
+        return kp_fail(err, KP_DEVICE, "none is found without such a driver; use device=cpu");
     if (code == cudaErrorNoDevice || (code == cudaSuccess && !n))
         return kp_fail(err, KP_DEVICE,
                        "no CUDA device is found (CUDA_VISIBLE_DEVICES hides those that it does not "

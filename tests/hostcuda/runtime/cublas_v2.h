@@ -7,7 +7,9 @@
 extern "C" {
 #endif
 
+#ifndef CUBLAS_VER_MAJOR
 #define CUBLAS_VER_MAJOR 13
+#endif
 
 typedef struct cublasContext *cublasHandle_t;
 

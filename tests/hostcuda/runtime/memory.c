@@ -105,14 +105,17 @@ static int is_mapped(uintptr_t at) {
     return !mincore((void *)(at / PAGE * PAGE), 1, &resident);
 }
 
-/* Words that are addresses of this process, by their value: no count of elements lies there. */
+/* Words that are addresses of this process, by their value: no count of elements lies there. Those
+ * whose lower half is small may be a count with what was left in the padding after it. */
 void hostcuda_check_arguments(const char *from, const char *end) {
     const uintptr_t least = 0x550000000000, most = 0x7fffffffffff;
     for (; from + sizeof(uintptr_t) <= end; from += sizeof(uintptr_t)) {
         uintptr_t word;
         memcpy(&word, from, sizeof word);
         const char *at = (const char *)word;
-        if (word < least || word > most || find_live(at, DEVICE) || find_live(at, PINNED)) continue;
+        if (word < least || word > most || (uint32_t)word < 1u << 16 || find_live(at, DEVICE) ||
+            find_live(at, PINNED))
+            continue;
         const allocation *a = find_mapping(at);
         if (a && a->is == FREED) hostcuda_stop("kernel is given an address of freed device memory");
         if (!a && is_mapped(word)) hostcuda_stop("kernel is given the host address %p", at);

@@ -45,7 +45,8 @@ int hostcuda_n_alive(void);
 cudaError_t hostcuda_enqueue(cudaStream_t stream, void (*run)(void *context), const void *context,
                              size_t bytes);
 
-/* The same for a kernel; no pointer in its arguments, [from, bytes) of context, may be the host's. */
+/* The same for a kernel; a pointer in its arguments, [from, bytes) of context, that is the
+ * host's is found out, as a rule. */
 cudaError_t hostcuda_enqueue_kernel(cudaStream_t stream, void (*run)(void *context),
                                     const void *context, size_t bytes, size_t from);
 
