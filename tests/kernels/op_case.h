@@ -8,6 +8,9 @@
 #pragma once
 #include "ops.h"
 
+/* Bytes of a guard; the byte of which guards and, at first, outputs are made: floats are NaN. */
+enum { KP_CASE_GUARD = 128, KP_CASE_POISON = 0xFF };
+
 typedef enum { KP_IN, KP_OUT, KP_IN_OUT } kp_use;
 
 typedef struct {
@@ -38,6 +41,19 @@ void *kp_case_alloc(kp_case *c, char type, kp_use use, int64_t n, double lo, dou
 
 /* The same once for all members. */
 void *kp_case_shared(kp_case *c, char type, int64_t n, double lo, double hi);
+
+/* The row's case for members first, first + 1, ...; yours to drop. */
+kp_case kp_case_make(const kp_op_row *row, int members, int first);
+void kp_case_drop(kp_case *c);
+
+/* Fail the test, naming `what`, buffer and place, unless: no guard was written to; the bits of n_members
+ * members, from the given ones on, agree; got is within tolerance of the reference's case and
+ * untouched where that is. */
+void kp_case_expect_guards(const char *what, const kp_case *c);
+void kp_case_expect_bits(const char *what, const kp_case *got, size_t got_member,
+                         const kp_case *want, size_t want_member, int n_members);
+void kp_case_expect_near(const char *what, const kp_case *got, const kp_case *want,
+                         double tolerance);
 
 /* Rows of the element operations (ops_element.c) and of layers (ops_layers.c); each ends with a row
  * without a name. */

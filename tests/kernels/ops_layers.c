@@ -19,7 +19,9 @@
     X(rgb, "3 channels to 18", 1, 7, 6, 3, 18, 3, 1, 1, 0, KP_RELU)                                \
     X(seven, "7 channels to 51, stride 4", 7, 10, 9, 7, 51, 4, 4, 1, 1, KP_LINEAR)                 \
     X(gap, "a stride wider than the kernel", 2, 11, 12, 5, 17, 2, 4, 0, 1, KP_RELU)                \
-    X(tall, "more output pixels than one block", 2, 40, 14, 2, 33, 3, 1, 0, 0, KP_LINEAR)
+    X(tall, "more output pixels than one block", 2, 40, 14, 2, 33, 3, 1, 0, 0, KP_LINEAR)          \
+    X(mix, "1 x 1", 3, 5, 4, 8, 12, 1, 1, 0, 0, KP_RELU)                                           \
+    X(skip, "1 x 1, stride 2", 2, 7, 7, 4, 6, 1, 2, 0, 0, KP_LINEAR)
 
 /* X(id, name, B, in, out, activation) */
 #define DENSE(X)                                                                                   \
@@ -30,6 +32,7 @@
     X(one, "one sample", 1, 300, 64, KP_RELU)                                                      \
     X(three, "three samples, long sum", 3, 1000, 7, KP_RELU)                                       \
     X(many, "more samples than a panel", 67, 19, 35, KP_LINEAR)                                    \
+    X(crowd, "a very large minibatch", 300, 8, 36, KP_RELU)                                        \
     X(scalar, "one by one", 1, 1, 1, KP_LINEAR)
 
 /* Halves of the pads of TensorFlow's "same", the smaller half first. */
