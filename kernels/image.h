@@ -14,6 +14,10 @@ typedef struct {
     int top, left, bottom, right; /* border, pixels */
 } kp_image;
 
+/* ReLU and what its gradient becomes at x, ReLU's input or output; a NaN stays a NaN. */
+KP_HD float kp_relu(float x) { return x < 0.0f ? 0.0f : x; }
+KP_HD float kp_relu_gradient(float dx, float x) { return x <= 0.0f ? 0.0f : dx; }
+
 KP_HD int64_t kp_image_row(kp_image i) { return (int64_t)(i.left + i.w + i.right) * i.c; }
 
 /* Floats of one sample, border included. */

@@ -33,7 +33,7 @@ static taps find_taps(int at, const kp_conv_shape *s, int n_out) {
 static void finish(float *restrict dx, const float *restrict x, const float *restrict sum, int n,
                    kp_activation activation) {
     if (activation == KP_RELU)
-        for (int i = 0; i < n; i++) dx[i] = x[i] <= 0.0f ? 0.0f : sum[i];
+        for (int i = 0; i < n; i++) dx[i] = kp_relu_gradient(sum[i], x[i]);
     else
         for (int i = 0; i < n; i++) dx[i] = sum[i];
 }
@@ -89,4 +89,6 @@ const kp_op KP_ISA(kp_op_conv_backward_data) = {
     .n_slices = n_slices,
     .scratch_bytes = scratch_bytes,
     .cpu = run,
+    .cuda = KP_CUDA_FN(kp_conv_backward_data_cuda),
+    .cuda_scratch_bytes = KP_CUDA_FN(kp_conv_backward_data_cuda_scratch),
 };

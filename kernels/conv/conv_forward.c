@@ -28,7 +28,7 @@ static size_t scratch_bytes(const void *args) {
 
 static void finish(float *restrict y, const float *restrict sum, int n, kp_activation activation) {
     if (activation == KP_RELU)
-        for (int i = 0; i < n; i++) y[i] = sum[i] < 0.0f ? 0.0f : sum[i]; /* NaN stays NaN */
+        for (int i = 0; i < n; i++) y[i] = kp_relu(sum[i]);
     else
         for (int i = 0; i < n; i++) y[i] = sum[i];
 }
@@ -92,4 +92,6 @@ const kp_op KP_ISA(kp_op_conv_forward) = {
     .n_slices = n_slices,
     .scratch_bytes = scratch_bytes,
     .cpu = run,
+    .cuda = KP_CUDA_FN(kp_conv_forward_cuda),
+    .cuda_scratch_bytes = KP_CUDA_FN(kp_conv_forward_cuda_scratch),
 };

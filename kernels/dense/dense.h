@@ -34,3 +34,9 @@ typedef struct {
     float *dbias;    /* [out], one a member; overwritten */
     int64_t param_stride;
 } kp_dense_backward_weights_args;
+
+/* On CUDA sums run in cuBLAS's order. */
+KP_C kp_status kp_dense_forward_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_C kp_status kp_dense_backward_data_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_C kp_status kp_dense_backward_weights_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_C size_t kp_dense_backward_weights_cuda_scratch(const void *args);

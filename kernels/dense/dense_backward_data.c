@@ -32,7 +32,7 @@ static void finish(const kp_dense_backward_data_args *a, const float *x, float *
             const float *restrict from = turned + k * BLOCK, *restrict x_at = x + at;
             float *restrict to = dx + at;
             if (a->x_activation == KP_RELU)
-                for (int i = 0; i < n; i++) to[i] = x_at[i] <= 0.0f ? 0.0f : from[i];
+                for (int i = 0; i < n; i++) to[i] = kp_relu_gradient(from[i], x_at[i]);
             else
                 for (int i = 0; i < n; i++) to[i] = from[i];
         }
@@ -92,4 +92,5 @@ const kp_op KP_ISA(kp_op_dense_backward_data) = {
     .n_slices = n_slices,
     .scratch_bytes = scratch_bytes,
     .cpu = run,
+    .cuda = KP_CUDA_FN(kp_dense_backward_data_cuda),
 };

@@ -56,8 +56,7 @@ static void run(const void *args, int member, int slice, void *scratch) {
                                               : NULL;
                 if (t == 0 && columns >= KP_NR)
                     kp_tile_dense_packing(rows, row, w_at, &first, c, KP_NR, 0, packed);
-                else
-                    kp_tile_dense(rows, row, packed, &sum, c, KP_NR, 0);
+                else kp_tile_dense(rows, row, packed, &sum, c, KP_NR, 0);
             }
         }
     }
@@ -67,8 +66,7 @@ static void run(const void *args, int member, int slice, void *scratch) {
             const float *sum = sums + ((p - begin) * a->B + b) * KP_NR;
             float *to = y + (int64_t)b * a->out + p * KP_NR;
             if (a->activation == KP_RELU)
-                for (int i = 0; i < columns; i++)
-                    to[i] = sum[i] < 0.0f ? 0.0f : sum[i]; /* keeps NaN */
+                for (int i = 0; i < columns; i++) to[i] = kp_relu(sum[i]);
             else
                 for (int i = 0; i < columns; i++) to[i] = sum[i];
         }
@@ -81,4 +79,5 @@ const kp_op KP_ISA(kp_op_dense_forward) = {
     .n_slices = n_slices,
     .scratch_bytes = scratch_bytes,
     .cpu = run,
+    .cuda = KP_CUDA_FN(kp_dense_forward_cuda),
 };

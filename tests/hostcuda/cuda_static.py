@@ -1,5 +1,5 @@
-"""What nvcc makes of the fused updates, for each architecture: registers, spills, the width of
-memory accesses, the clip. Reads ptxas' report, PTX, and SASS where cuobjdump is installed.
+"""What nvcc makes of the fused updates and of the layers, for each architecture: registers, spills, the
+width of memory accesses, the clip. Reads ptxas' report, PTX, and SASS where cuobjdump is installed.
 
     cuda_static.py NVCC SOURCE_DIR WORK_DIR        exit 0, or 1 with a line for each broken limit
 """
@@ -18,6 +18,18 @@ LIMITS = {
     "adam_clip": {"update": (48, 4, 3)},
     "sgd_clip": {"update": (32, 3, 2)},
     "rmsprop_clip": {"ILb0E": (40, 3, 2), "ILb1E": (40, 4, 3)},  # update<CENTERED>: false, true
+}
+# Kernels of the layers: registers (32 let eight blocks of 256 threads share a multiprocessor) and which
+# global accesses may be narrower than a float4.
+LAYERS = {
+    "layer_cuda": {
+        "bias_activationIf": (32, "ld st"),
+        "bias_activationI6float4": (32, "ld"),  # biases
+        "sum_columns": (32, "ld st"),
+    },
+    "conv/conv_cuda": {"im2colIf": (32, "ld st"), "im2colI6float4": (32, "")},
+    "conv/conv_backward_data": {"col2imIf": (32, "ld st"), "col2imI6float4": (32, "")},
+    "dense/dense_backward_data": {"maskIf": (32, "ld st"), "maskI6float4": (32, "")},
 }
 # Whatever is not a buffer of parameters is one address for the whole block:
 HYPER_LOADS = 2  # at most, of float4 width: the hyperparameters are aligned to it
@@ -46,18 +58,47 @@ def main(nvcc, source, work):
         if not ok:
             broken.append(f"{where}: {what}")
 
+    def compiled(name, arch, n_kernels):
+        """({kernel: ptxas' report}, {kernel: PTX}, file of SASS)"""
+        keep = f"{work}/{os.path.basename(name)}_{arch}"
+        os.makedirs(keep, exist_ok=True)
+        cubin = f"{keep}.cubin"
+        report = run(nvcc, f"-arch=sm_{arch}", "-O3", "-fmad=false", f"-I{source}/include", f"-I{source}/kernels",
+                     f"{source}/kernels/{name}.cu", "-Xptxas", "-v", "-cubin", "-o", cubin, "--keep", "--keep-dir", keep)
+        reports = by_entry(report, r"Compiling entry function '(\w+)'")
+        with open(f"{keep}/{os.path.basename(name)}.ptx") as f:
+            entries = by_entry(f.read(), r"\.entry (\w+)")
+        check(reports.keys() == entries.keys() and len(entries) == n_kernels, f"{name} sm_{arch}", f"{sorted(entries)}")
+        return reports, entries, cubin
+
+    def check_layers():
+        for name, kernels in LAYERS.items():
+            for arch in ARCHITECTURES:
+                reports, entries, cubin = compiled(name, arch, len(kernels))
+                for part, (most, narrow) in kernels.items():
+                    where, found = f"{name} sm_{arch} {part}", [e for e in reports.keys() & entries.keys() if part in e]
+                    if len(found) != 1:
+                        broken.append(f"{where}: {len(found)} kernels have it in their name")
+                        continue
+                    report, entry = reports[found[0]], entries[found[0]]
+                    used = int(re.search(r"Used (\d+) registers", report)[1])
+                    print(f"{where}: {used} registers")
+                    check(used <= most, where, f"{used} registers, at most {most}")
+                    check(re.findall(r"(\d+) bytes spill", report) == ["0", "0"], where, "spills")
+                    check(re.search(r"\b0 bytes stack frame", report), where, "a stack frame")
+                    for kind in ("ld", "st"):
+                        widths = re.findall(rf"\b{kind}\.global(?:\.nc)?(\.v4)?\.", entry)
+                        check(widths and (kind in narrow.split() or all(widths)), where, f"{kind}.global: {widths}")
+                    check(not re.search(r"\b(?:min|max)(?:\.ftz)?(?:\.NaN)?\.f32", entry), where, "min or max lose a NaN")
+                    check(not re.search(r"\.approx|\.ftz|\bfma\.", entry), where, "approximate or contracted arithmetic")
+                if cuobjdump:
+                    sass = set(re.findall(r"\b(LDL|STL|FMNMX|FFMA)\b", run(cuobjdump, "-sass", cubin)))
+                    check(not sass, f"{name} sm_{arch}", f"{sorted(sass)} in the code")
+
     for name, kernels in LIMITS.items():
-        cu = f"{source}/kernels/{name}/{name}.cu"
         for arch in ARCHITECTURES:
-            flags = [f"-arch=sm_{arch}", "-O3", "-fmad=false", f"-I{source}/include", f"-I{source}/kernels", cu]
-            cubin, ptx = f"{work}/{name}_{arch}.cubin", f"{work}/{name}_{arch}.ptx"
-            report = run(nvcc, *flags, "-Xptxas", "-v", "-cubin", "-o", cubin)
-            run(nvcc, *flags, "-ptx", "-o", ptx)
-            reports = by_entry(report, r"Compiling entry function '(\w+)'")
-            with open(ptx) as f:
-                entries = by_entry(f.read(), r"\.entry (\w+)")
+            reports, entries, cubin = compiled(f"{name}/{name}", arch, len(kernels))
             file = f"{name} sm_{arch}"
-            check(reports.keys() == entries.keys() and len(entries) == len(kernels), file, f"{sorted(entries)}")
             for part, (most, loads, stores) in kernels.items():
                 found = [entry for entry in reports.keys() & entries.keys() if part in entry]
                 if len(found) != 1:
@@ -86,6 +127,7 @@ def main(nvcc, source, work):
                 for op in ("LDL", "STL", "FMNMX"):
                     check(not sum(k for (o, _), k in sass.items() if o == op), file, f"{op} in the code")
                 print(f"{file}: SASS {wide['LDG']} LDG.128, {wide['STG']} STG.128")
+    check_layers()
     if not cuobjdump:
         print("no cuobjdump: SASS not read, PTX and ptxas' report only")
     print("\n".join(broken))

@@ -17,11 +17,18 @@ kp_status kp_cublas_load(char *found, size_t size, kp_err *err) {
     return KP_OK;
 }
 
-__attribute__((weak)) const char *cublasGetStatusString(cublasStatus_t status) {
-    return status == CUBLAS_STATUS_SUCCESS           ? "CUBLAS_STATUS_SUCCESS"
-           : status == CUBLAS_STATUS_NOT_INITIALIZED ? "CUBLAS_STATUS_NOT_INITIALIZED"
-           : status == CUBLAS_STATUS_INVALID_VALUE   ? "CUBLAS_STATUS_INVALID_VALUE"
-                                                     : "unknown";
+const char *cublasGetStatusString(cublasStatus_t status) {
+    static const struct {
+        cublasStatus_t status;
+        const char *name;
+    } names[] = {
+        { CUBLAS_STATUS_SUCCESS, "CUBLAS_STATUS_SUCCESS" },
+        { CUBLAS_STATUS_NOT_INITIALIZED, "CUBLAS_STATUS_NOT_INITIALIZED" },
+        { CUBLAS_STATUS_INVALID_VALUE, "CUBLAS_STATUS_INVALID_VALUE" },
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (names[i].status == status) return names[i].name;
+    return "unknown";
 }
 
 /* Allocates, so it is not for a capture. */
