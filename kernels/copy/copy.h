@@ -8,3 +8,5 @@ typedef struct {
     const float *from; /* [P][n] */
     float *to;         /* [P][n] */
 } kp_copy_args;
+
+KP_C kp_status kp_copy_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

@@ -6,17 +6,13 @@ static int n_slices(const void *args) {
     return a->B;
 }
 
-/* A division, not a multiplication by 1/255: that would round some of the 256 values differently.
- */
-KP_HD float convert(uint8_t x, int divide) { return divide ? (float)x / 255.0f : (float)x; }
-
 KP_HD void gather_row4(float *restrict y, const uint8_t *restrict f0, const uint8_t *restrict f1,
                        const uint8_t *restrict f2, const uint8_t *restrict f3, int w, int divide) {
     for (int x = 0; x < w; x++) {
-        y[4 * x] = convert(f0[x], divide);
-        y[4 * x + 1] = convert(f1[x], divide);
-        y[4 * x + 2] = convert(f2[x], divide);
-        y[4 * x + 3] = convert(f3[x], divide);
+        y[4 * x] = kp_pixel_float(f0[x], divide);
+        y[4 * x + 1] = kp_pixel_float(f1[x], divide);
+        y[4 * x + 2] = kp_pixel_float(f2[x], divide);
+        y[4 * x + 3] = kp_pixel_float(f3[x], divide);
     }
 }
 
@@ -25,7 +21,7 @@ static void gather_frame(float *restrict y, kp_image out, int k, const uint8_t *
     for (int row = 0; row < out.h; row++) {
         float *at = y + kp_image_at(out, row, 0) + k;
         for (int x = 0; x < out.w; x++)
-            at[x * out.c] = frame ? convert(frame[row * out.w + x], divide) : 0.0f;
+            at[x * out.c] = frame ? kp_pixel_float(frame[row * out.w + x], divide) : 0.0f;
     }
 }
 
@@ -52,8 +48,7 @@ static void run(const void *args, int member, int slice, void *scratch) {
         int64_t from = (int64_t)row * out.w;
         if (a->divide)
             gather_row4(at, f[0] + from, f[1] + from, f[2] + from, f[3] + from, out.w, 1);
-        else
-            gather_row4(at, f[0] + from, f[1] + from, f[2] + from, f[3] + from, out.w, 0);
+        else gather_row4(at, f[0] + from, f[1] + from, f[2] + from, f[3] + from, out.w, 0);
     }
 }
 
@@ -62,4 +57,5 @@ const kp_op KP_ISA(kp_op_gather_stack) = {
     .args_bytes = sizeof(kp_gather_stack_args),
     .n_slices = n_slices,
     .cpu = run,
+    .cuda = KP_CUDA_FN(kp_gather_stack_cuda),
 };

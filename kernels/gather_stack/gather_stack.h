@@ -15,3 +15,8 @@ typedef struct {
     const int64_t *index;  /* [P][B][stack] frame numbers, or below 0 */
     float *y;              /* [P][B][out]; its border is left alone */
 } kp_gather_stack_args;
+
+/* A division, not a multiplication by 1/255: that would round some of the 256 values differently. */
+KP_HD float kp_pixel_float(uint8_t x, int divide) { return divide ? (float)x / 255.0f : (float)x; }
+
+KP_C kp_status kp_gather_stack_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

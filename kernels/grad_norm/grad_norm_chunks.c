@@ -1,23 +1,18 @@
-/* grad_norm_chunks.c: the sum of squares of each chunk.
- *
- * 16 partial sums, element i in sum i % 16, added in order at the end: the same bits at every
- * vector width. A float's square is exact in double. */
+/* grad_norm_chunks.c: the sum of squares of each chunk. */
 #include "grad_norm.h"
 
 #include "chunks.h"
-
-enum { SUMS = 16 };
 
 static int n_slices(const void *args) {
     return kp_chunk_slices(((const kp_grad_norm_chunks_args *)args)->n_chunks);
 }
 
 static double sum_of_squares(const float *g) {
-    double sum[SUMS] = { 0 };
-    for (int i = 0; i < KP_CHUNK; i += SUMS)
-        for (int k = 0; k < SUMS; k++) sum[k] += (double)g[i + k] * (double)g[i + k];
+    double sum[KP_NORM_SUMS] = { 0 };
+    for (int i = 0; i < KP_CHUNK; i += KP_NORM_SUMS)
+        for (int k = 0; k < KP_NORM_SUMS; k++) sum[k] += (double)g[i + k] * (double)g[i + k];
     double total = 0;
-    for (int k = 0; k < SUMS; k++) total += sum[k];
+    for (int k = 0; k < KP_NORM_SUMS; k++) total += sum[k];
     return total;
 }
 
@@ -37,4 +32,5 @@ const kp_op KP_ISA(kp_op_grad_norm_chunks) = {
     .args_bytes = sizeof(kp_grad_norm_chunks_args),
     .n_slices = n_slices,
     .cpu = run,
+    .cuda = KP_CUDA_FN(kp_grad_norm_chunks_cuda),
 };

@@ -10,13 +10,12 @@ static void run(const void *args, int member, int slice, void *scratch) {
     (void)slice, (void)scratch;
     const kp_grad_norm_scale_args *a = args;
     const double *partial = a->partial + (int64_t)member * a->n_chunks;
-    double sum = 0;
-    for (int c = 0; c < a->n_chunks; c++) sum += partial[c];
-    float norm = (float)sqrt(sum), limit = a->limit[member];
+    double sum[KP_NORM_SUMS] = { 0 }, total = 0;
+    for (int c = 0; c < a->n_chunks; c++) sum[c % KP_NORM_SUMS] += partial[c];
+    for (int k = 0; k < KP_NORM_SUMS; k++) total += sum[k];
+    float norm = (float)sqrt(total);
     a->norm[member] = norm;
-    float scale = limit / (norm + 1e-6f);
-    /* A norm that is NaN makes the scale NaN: the member is reported, not trained on. */
-    a->scale[member] = !(limit > 0.0f) || limit == INFINITY || scale > 1.0f ? 1.0f : scale;
+    a->scale[member] = kp_norm_scale(norm, a->limit[member]);
 }
 
 const kp_op KP_ISA(kp_op_grad_norm_scale) = {
@@ -24,4 +23,5 @@ const kp_op KP_ISA(kp_op_grad_norm_scale) = {
     .args_bytes = sizeof(kp_grad_norm_scale_args),
     .n_slices = n_slices,
     .cpu = run,
+    .cuda = KP_CUDA_FN(kp_grad_norm_scale_cuda),
 };

@@ -14,8 +14,7 @@ static void run(const void *args, int member, int slice, void *scratch) {
     float *restrict dy = a->dy + member * n;
     float share = 1.0f / (float)n, sum = 0.0f;
     for (int64_t i = 0; i < n; i++) {
-        float e = y[i] - target[i];
-        dy[i] = 2.0f * e * share;
+        float e = kp_squared_error1(y[i], target[i], share, &dy[i]);
         sum = fmaf(e, e, sum);
     }
     a->loss[member] = sum * share;
@@ -26,4 +25,5 @@ const kp_op KP_ISA(kp_op_squared_error) = {
     .args_bytes = sizeof(kp_squared_error_args),
     .n_slices = n_slices,
     .cpu = run,
+    .cuda = KP_CUDA_FN(kp_squared_error_cuda),
 };

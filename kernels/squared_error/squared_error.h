@@ -12,3 +12,12 @@ typedef struct {
     float *dy;           /* [P][B][n_outputs] */
     float *loss;         /* [P] */
 } kp_squared_error_args;
+
+/* One output: its gradient; returns its error. share is 1 / (B n). */
+KP_HD float kp_squared_error1(float y, float target, float share, float *dy) {
+    float e = y - target;
+    *dy = 2.0f * e * share;
+    return e;
+}
+
+KP_C kp_status kp_squared_error_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

@@ -13,3 +13,5 @@ typedef struct {
     const kp_clip_tally *tally; /* [P][n_chunks] */
     kp_tensor_tally *total;     /* [P][n_tensors] */
 } kp_tally_sum_args;
+
+KP_C kp_status kp_tally_sum_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

@@ -11,11 +11,7 @@ static void run(const void *args, int member, int slice, void *scratch) {
     const kp_td_stats_args *a = args;
     const float *q = a->q + (int64_t)member * a->B * a->A;
     double sum = 0;
-    for (int b = 0; b < a->B; b++, q += a->A) {
-        float best = q[0];
-        for (int i = 1; i < a->A; i++) best = q[i] > best ? q[i] : best;
-        sum += (double)best;
-    }
+    for (int b = 0; b < a->B; b++) sum += (double)kp_max_q(q + (int64_t)b * a->A, a->A);
     a->sums[member].loss += (double)a->loss[member];
     a->sums[member].q_max += sum / a->B;
     a->sums[member].n++;
@@ -26,4 +22,5 @@ const kp_op KP_ISA(kp_op_td_stats) = {
     .args_bytes = sizeof(kp_td_stats_args),
     .n_slices = n_slices,
     .cpu = run,
+    .cuda = KP_CUDA_FN(kp_td_stats_cuda),
 };

@@ -15,3 +15,11 @@ typedef struct {
     const float *loss; /* [P] */
     kp_td_sums *sums;  /* [P] added to */
 } kp_td_stats_args;
+
+KP_HD float kp_max_q(const float *q, int n) {
+    float best = q[0];
+    for (int i = 1; i < n; i++) best = q[i] > best ? q[i] : best;
+    return best;
+}
+
+KP_C kp_status kp_td_stats_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
