@@ -49,8 +49,10 @@ struct fiber {
     char *stack;
     const char *file; /* of the barrier or warp operation it waits in */
     int line;
-    uint32_t mask, in, out;
-    unsigned n_barriers, n_warp_ops;
+    uint32_t mask;
+    int from;
+    uint64_t in, out;
+    unsigned n_barriers;
     void *asan, *tsan;
 };
 
@@ -67,7 +69,7 @@ static struct { void *sp, *asan, *tsan; const void *bottom; size_t size; } host;
 
 /* Addresses that TSan knows as locks. Barriers alternate between two: else a slow thread's acquire
  * would see what a fast one released at the next. */
-static char launched, finished, made_shared, barrier[2], warp_op[MAX_THREADS / 32][2];
+static char launched, finished, made_shared, barrier[2];
 
 static void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 static void die(const char *format, ...) {
@@ -166,15 +168,17 @@ void hostcuda_syncthreads(const char *file, int line) {
 static void finish_warp_op(fiber *lanes, uint32_t mask) {
     uint32_t sum = 0;
     for (int i = 0; i < 32; i++)
-        if (mask >> i & 1) sum += lanes[i].in;
+        if (mask >> i & 1) sum += (uint32_t)lanes[i].in;
     for (int i = 0; i < 32; i++)
-        if (mask >> i & 1) lanes[i].out = sum, lanes[i].at = READY;
+        if (mask >> i & 1) lanes[i].out = lanes[i].from < 0 ? sum : lanes[lanes[i].from].in, lanes[i].at = READY;
 }
 
-uint32_t hostcuda_reduce_add(uint32_t mask, uint32_t value, const char *file, int line) {
+/* from: the lane whose value the caller wants; -1: the sum of all. */
+static uint64_t warp_op(uint32_t mask, uint64_t value, int from, const char *file, int line) {
     fiber *f = current, *lanes = set + (f - set) / 32 * 32;
     if (!(mask >> (f - lanes) & 1)) die("%s:%d: lane %d is not in its mask %08x", file, line, (int)(f - lanes), mask);
-    f->mask = mask, f->in = value;
+    if (from >= 0 && !(mask >> from & 1)) die("%s:%d: lane %d is read, and not in the mask %08x", file, line, from, mask);
+    f->mask = mask, f->in = value, f->from = from;
     int missing = 0;
     for (int i = 0; i < 32; i++) {
         fiber *g = &lanes[i];
@@ -184,13 +188,19 @@ uint32_t hostcuda_reduce_add(uint32_t mask, uint32_t value, const char *file, in
         else if (g->mask != mask || g->line != line || strcmp(g->file, file))
             die("%s:%d: lane %d is at %s:%d, mask %08x, instead", file, line, i, g->file, g->line, g->mask);
     }
-    char *lock = &warp_op[(f - set) / 32][f->n_warp_ops++ & 1];
     f->at = IN_WARP, f->file = file, f->line = line;
-    __tsan_release(lock);
     if (!missing) finish_warp_op(lanes, mask);
     to_host(f);
-    __tsan_acquire(lock);
     return f->out;
+}
+
+uint32_t hostcuda_reduce_add(uint32_t mask, uint32_t value, const char *file, int line) {
+    return (uint32_t)warp_op(mask, value, -1, file, line);
+}
+
+uint64_t hostcuda_shuffle(const char *file, int line, uint32_t mask, uint64_t value, int from, int width) {
+    int lane = (int)(current - set) % 32;
+    return warp_op(mask, value, lane / width * width + from % width, file, line);
 }
 
 void *hostcuda_shared(const void *key, size_t bytes) {
@@ -241,7 +251,7 @@ static void run_block(dim3 block) {
         fiber *f = &set[i];
         first_frame(f);
         f->at = READY;
-        f->n_barriers = f->n_warp_ops = 0;
+        f->n_barriers = 0;
         f->thread = { i % block.x, i / block.x % block.y, i / (block.x * block.y) };
         turn[i] = order == 1 ? n_threads - 1 - i : i;
     }

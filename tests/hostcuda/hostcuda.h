@@ -18,6 +18,7 @@
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "runtime/runtime.h"
 
@@ -37,7 +38,9 @@ struct dim3 {
     unsigned x, y, z;
     dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
+struct alignas(8) float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
 
 #define __global__
 #define __device__
@@ -54,8 +57,22 @@ extern hostcuda_place hostcuda_now;
 void hostcuda_syncthreads(const char *file, int line);
 #define __syncthreads() hostcuda_syncthreads(__FILE__, __LINE__)
 
+/* Warp operations order no memory, here as on the device: under TSan, what their lanes write before
+ * them and read after is a race. */
 uint32_t hostcuda_reduce_add(uint32_t mask, uint32_t value, const char *file, int line);
 #define __reduce_add_sync(mask, value) hostcuda_reduce_add(mask, value, __FILE__, __LINE__)
+
+/* The value of the lane `from` of the caller's `width` lanes; that lane must be in the mask. */
+uint64_t hostcuda_shuffle(const char *file, int line, uint32_t mask, uint64_t value, int from, int width);
+template <class T>
+static inline T hostcuda_shuffled(const char *file, int line, uint32_t mask, T value, int from, int width = 32) {
+    uint64_t bits = 0;
+    memcpy(&bits, &value, sizeof value);
+    bits = hostcuda_shuffle(file, line, mask, bits, from, width);
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+#define __shfl_sync(...) hostcuda_shuffled(__FILE__, __LINE__, __VA_ARGS__)
 
 /* The block's memory for this declaration. */
 void *hostcuda_shared(const void *key, size_t bytes);

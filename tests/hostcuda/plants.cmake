@@ -1,23 +1,24 @@
-# plants.cmake: bugs planted in the fused Adam kernel, each to be caught. A plant is the kernel's own
-# text with one piece replaced; a piece that is no longer there is an error, so plants cannot rot.
+# plants.cmake: bugs planted in kernels, each to be caught. A plant is a kernel's own text, the headers of
+# its device code included, with one piece replaced; a piece that is no longer there is an error, so
+# plants cannot rot. No kernel here asks for dynamic shared memory, so none is overrun.
 
-file(READ ${kernels}/adam_clip/adam_clip.cu kernel)
-file(READ ${kernels}/clip_cuda.h tally)
-string(REPLACE "#pragma once\n" "" tally "${tally}")
-string(REPLACE "#include \"clip_cuda.h\"\n" "${tally}" kernel "${kernel}")
-string(REPLACE "#include \"adam_clip.h\"\n" "#include \"adam_clip/adam_clip.h\"\n" kernel "${kernel}")
-set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${kernels}/adam_clip/adam_clip.cu ${kernels}/clip_cuda.h)
-
-# kp_add_plant(NAME FROM text TO text [PLAIN says] [ASAN says] [TSAN says]): what the comparison must
-# print in which build. Not named: that build cannot see it.
+# kp_add_plant(NAME KERNEL folder/file ROW row of tests/kernels FROM text TO text [PLAIN says] [ASAN says]
+# [TSAN says]): what the comparison must print in which build. Not named: that build cannot see it.
 function(kp_add_plant name)
-    cmake_parse_arguments(PARSE_ARGV 1 plant "" "FROM;TO;PLAIN;ASAN;TSAN" "")
+    cmake_parse_arguments(PARSE_ARGV 1 plant "" "KERNEL;ROW;FROM;TO;PLAIN;ASAN;TSAN" "")
+    set(source ${kernels}/${plant_KERNEL}.cu)
+    file(READ ${source} kernel)
+    foreach(header clip_cuda.h sum_cuda.h grad_norm/grad_norm_cuda.h)
+        cmake_path(GET header FILENAME file)
+        file(READ ${kernels}/${header} text)
+        string(REPLACE "#pragma once\n" "" text "${text}")
+        string(REPLACE "#include \"${file}\"\n" "${text}" kernel "${kernel}")
+        set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source} ${kernels}/${header})
+    endforeach()
     string(REPLACE "${plant_FROM}" "${plant_TO}" text "${kernel}")
     if(text STREQUAL kernel)
-        message(FATAL_ERROR "plant ${name}: '${plant_FROM}' is not in the kernel any more")
+        message(FATAL_ERROR "plant ${name}: '${plant_FROM}' is not in ${plant_KERNEL}.cu any more")
     endif()
-    set(file ${CMAKE_CURRENT_BINARY_DIR}/plant_${name}.cu)
-    file(CONFIGURE OUTPUT ${file} CONTENT "${text}" @ONLY)
     if(KAPPA_SANITIZE MATCHES "address")
         set(says "${plant_ASAN}")
     elseif(KAPPA_SANITIZE MATCHES "thread")
@@ -28,82 +29,178 @@ function(kp_add_plant name)
     if(NOT says)
         return()
     endif()
+    set(file ${CMAKE_CURRENT_BINARY_DIR}/plant_${name}.cu)
+    file(CONFIGURE OUTPUT ${file} CONTENT "${text}" @ONLY)
     kp_hostcuda_objects(hostcuda_plant_${name} ${file})
     target_compile_options(hostcuda_plant_${name} PRIVATE -Wno-unused-variable -Wno-unused-but-set-variable)
+    cmake_path(GET plant_KERNEL PARENT_PATH folder)
+    target_include_directories(hostcuda_plant_${name} PRIVATE ${kernels}/${folder})
+    set(others ${element_objects})
+    cmake_path(GET plant_KERNEL FILENAME planted)
+    list(REMOVE_ITEM others $<TARGET_OBJECTS:hostcuda_${planted}>)
     add_executable(plant_${name} plant.c $<TARGET_OBJECTS:hostcuda_case> $<TARGET_OBJECTS:hostcuda>
-                   $<TARGET_OBJECTS:hostcuda_plant_${name}> $<TARGET_OBJECTS:hostcuda_others>)
+                   $<TARGET_OBJECTS:hostcuda_plant_${name}> ${others})
     target_link_libraries(plant_${name} PRIVATE kp_flags kappa_static)
     target_include_directories(plant_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
-    add_test(NAME hostcuda_plant_${name} COMMAND plant_${name})
+    add_test(NAME hostcuda_plant_${name} COMMAND plant_${name} "${plant_ROW}")
     set_tests_properties(hostcuda_plant_${name} PROPERTIES
         PASS_REGULAR_EXPRESSION "${says}" TIMEOUT 300 LABELS hostcuda)
 endfunction()
 
-add_library(hostcuda_case OBJECT clip_case.c)
-target_link_libraries(hostcuda_case PRIVATE kp_flags)
-target_include_directories(hostcuda_case PRIVATE ${PROJECT_SOURCE_DIR}/tests)
-
-set(differs "differs: adam")
 set(race "WARNING: ThreadSanitizer: data race")
+set(overflow "AddressSanitizer: heap-buffer-overflow")
+function(everywhere variable says)
+    set(${variable} PLAIN "${says}" ASAN "${says}" TSAN "${says}" PARENT_SCOPE)
+endfunction()
+everywhere(equal "equal")
+everywhere(wrong "differs:")
+everywhere(divergent "hostcuda: .*divergent barrier")
+everywhere(deadlock "hostcuda: .*deadlock")
+everywhere(not_in_the_mask "hostcuda: .*not in the mask")
+everywhere(past_the_end "written past its end")
+
+# ---- the fused update --------------------------------------------------------------------------------
+
+set(adam KERNEL adam_clip/adam_clip ROW "adam_clip")
 
 # No bug: the way a plant is made changes nothing.
-kp_add_plant(nothing FROM "a block owns one chunk" TO "a block owns a chunk"
-    PLAIN "equal" ASAN "equal" TSAN "equal")
+kp_add_plant(nothing ${adam} FROM "a block owns one chunk" TO "a block owns a chunk"
+    ${equal})
 
-kp_add_plant(missing_barrier
+kp_add_plant(missing_barrier ${adam}
     FROM "    __syncthreads();\n" TO ""
-    PLAIN "${differs}: tally" ASAN "${differs}: tally" TSAN "${race}")
+    PLAIN "differs:" ASAN "differs:" TSAN "${race}")
 
-kp_add_plant(barrier_in_a_branch
+kp_add_plant(barrier_in_a_branch ${adam}
     FROM "    __syncthreads();\n    if (threadIdx.x) return;" TO "    if (threadIdx.x) return;\n    __syncthreads();"
-    PLAIN "hostcuda: .*divergent barrier" ASAN "hostcuda: .*divergent barrier" TSAN "hostcuda: .*divergent barrier")
+    ${divergent})
 
-kp_add_plant(missing_lanes
+kp_add_plant(missing_lanes ${adam}
     FROM "counts = __reduce_add_sync" TO "if (threadIdx.x != 5) counts = __reduce_add_sync"
-    PLAIN "hostcuda: .*deadlock" ASAN "hostcuda: .*deadlock" TSAN "hostcuda: .*deadlock")
+    ${deadlock})
 
 # One float4 past the last member: into the guard that the comparison looks at.
-kp_add_plant(out_of_bounds
-    FROM "    v[i] = vi;" TO "    v[i + (chunk == 14 && threadIdx.x == 255)] = vi;"
-    PLAIN "differs: adam: moment 2: written outside" ASAN "differs: adam: moment 2: written outside"
-    TSAN "differs: adam: moment 2: written outside")
+kp_add_plant(out_of_bounds ${adam}
+    FROM "    v[i] = vi;" TO "    v[i + (chunk == 104 && threadIdx.x == 255)] = vi;"
+    ${past_the_end})
 
 # Past the guard.
-kp_add_plant(far_out_of_bounds
-    FROM "    m[i] = mi;" TO "    m[i] = mi; if (chunk == 14) m[i + 96] = mi;"
-    ASAN "AddressSanitizer: heap-buffer-overflow")
+kp_add_plant(far_out_of_bounds ${adam}
+    FROM "    m[i] = mi;" TO "    m[i] = mi; if (chunk == 104) m[i + 96] = mi;"
+    ASAN "${overflow}")
 
-kp_add_plant(past_shared_memory
+kp_add_plant(past_shared_memory ${adam}
     FROM "of_warp[threadIdx.x / 32] = counts" TO "of_warp[threadIdx.x / 32 + 1] = counts"
-    PLAIN "${differs}: tally" ASAN "AddressSanitizer: heap-buffer-overflow" TSAN "${differs}: tally")
+    PLAIN "differs:" ASAN "${overflow}" TSAN "differs:")
 
-kp_add_plant(misaligned
+kp_add_plant(misaligned ${adam}
     FROM "(const float4 *)a.grad)" TO "(const float4 *)(a.grad + 1))"
     ASAN "misaligned address")
 
-kp_add_plant(bound_of_the_first_member
+kp_add_plant(bound_of_the_first_member ${adam}
     FROM "a.bound[member * a.n_tensors + " TO "a.bound["
-    PLAIN "differs: adam: theta" ASAN "differs: adam: theta" TSAN "differs: adam: theta")
+    ${wrong})
 
-kp_add_plant(lane_order
+kp_add_plant(lane_order ${adam}
     FROM "mi.y, &vi.y" TO "mi.z, &vi.y"
-    PLAIN "differs: adam: theta" ASAN "differs: adam: theta" TSAN "differs: adam: theta")
+    ${wrong})
 
 # One word for all warps, added to without an atomic: right on this machine in any order, wrong on a GPU.
-kp_add_plant(racy_tally
+kp_add_plant(racy_tally ${adam}
     FROM "    if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = counts;\n"
     TO "    if (threadIdx.x < 8) of_warp[threadIdx.x] = 0;\n    __syncthreads();\n    if (threadIdx.x % 32 == 0) of_warp[1] += counts;\n    if (!threadIdx.x) counts = 0;\n"
     TSAN "${race}")
 
 # Blocks that share a word of global memory: ordered by chance here, by nothing on a GPU.
-kp_add_plant(race_between_blocks
+kp_add_plant(race_between_blocks ${adam}
     FROM "    kp_tally_chunk(counts, bound, &a.tally[chunk]);"
     TO "    kp_tally_chunk(counts, bound, &a.tally[chunk]); if (!threadIdx.x) a.tally[0].outside = 0;"
     TSAN "${race}")
 
-kp_add_plant(clip_by_fminf
+kp_add_plant(clip_by_fminf ${adam}
     FROM "x = kp_clip_count(x, bound, counts);" TO "float y = fmaxf(-bound, fminf(x, bound)); *counts += !(x == y); x = y;"
-    PLAIN "differs: adam: theta" ASAN "differs: adam: theta" TSAN "differs: adam: theta")
+    ${wrong})
+
+# ---- sums over the minibatch -------------------------------------------------------------------------
+
+set(td_loss KERNEL td_loss/td_loss ROW "td_loss, many samples")
+
+kp_add_plant(terms_not_awaited ${td_loss}
+    FROM "        __syncthreads();\n        if (!threadIdx.x)" TO "        if (!threadIdx.x)"
+    PLAIN "differs:" ASAN "differs:" TSAN "${race}")
+
+kp_add_plant(missing_second_barrier ${td_loss}
+    FROM "        __syncthreads(); /* before the next terms take their place */\n" TO ""
+    PLAIN "differs:" ASAN "differs:" TSAN "${race}")
+
+kp_add_plant(barrier_of_some ${td_loss}
+    FROM "        __syncthreads();\n        if (!threadIdx.x)" TO "        if ((int)threadIdx.x < count) __syncthreads();\n        if (!threadIdx.x)"
+    ${divergent})
+
+kp_add_plant(too_many_terms ${td_loss}
+    FROM "KP_SHARED(Term, terms, KP_SUM_THREADS)" TO "KP_SHARED(Term, terms, KP_SUM_THREADS - 1)"
+    ASAN "${overflow}")
+
+kp_add_plant(sum_of_products_rounded_twice ${td_loss}
+    FROM "fmaf(t.x, t.y, s)" TO "s + t.x * t.y"
+    ${wrong})
+
+kp_add_plant(running_sum_of_inactive_members KERNEL td_stats/td_stats ROW "td_stats"
+    FROM "active[blockIdx.x]" TO "active[blockIdx.y]"
+    ${wrong})
+
+# ---- the gradient norm -------------------------------------------------------------------------------
+
+set(norm KERNEL grad_norm/grad_norm_chunks ROW "grad_norm_chunks")
+
+# The lanes of a chunk that does not exist have returned; the others' mask names them.
+kp_add_plant(return_before_a_shuffle ${norm}
+    FROM "0xffffu << (threadIdx.x & 16)" TO "0xffffffffu"
+    ${deadlock})
+
+kp_add_plant(shuffle_from_outside_its_mask ${norm}
+    FROM "__shfl_sync(half, sum, k, KP_NORM_SUMS)" TO "__shfl_sync(half, sum, k, 32)"
+    ${not_in_the_mask})
+
+kp_add_plant(chunk_past_the_last ${norm}
+    FROM "    if (c >= a.n_chunks) return; /* the whole half */\n" TO ""
+    PLAIN "written past its end" ASAN "${overflow}" TSAN "written past its end")
+
+# Lanes that hand over shared memory at a shuffle, which orders none.
+kp_add_plant(shuffle_for_a_barrier ${norm}
+    FROM "    if (!lane) a.partial[chunk] = sum;"
+    TO "    KP_SHARED(double, total, CHUNKS);\n    if (lane == 1) total[threadIdx.x / KP_NORM_SUMS] = sum;\n    sum = __shfl_sync(0xffffu << (threadIdx.x & 16), sum, 1, KP_NORM_SUMS);\n    if (!lane) a.partial[chunk] = total[threadIdx.x / KP_NORM_SUMS];"
+    TSAN "${race}")
+
+# ---- stacks, copies, tallies -------------------------------------------------------------------------
+
+set(stack KERNEL gather_stack/gather_stack)
+
+kp_add_plant(pixels_not_awaited ${stack} ROW "gather_stack of 4"
+    FROM "    __syncthreads();\n" TO ""
+    PLAIN "differs:" ASAN "differs:" TSAN "${race}")
+
+kp_add_plant(words_of_odd_frames ${stack} ROW "gather_stack of 4, / 255"
+    FROM "pixels % 4 == 0 && a->frames_stride % 4 == 0 &&" TO ""
+    ASAN "misaligned address")
+
+kp_add_plant(pixel_past_the_last ${stack} ROW "gather_stack of 3, / 255"
+    FROM "if (pixel >= pixels) return;" TO "if (pixel >= pixels + 3) return;"
+    ${past_the_end})
+
+kp_add_plant(float4s_of_an_odd_copy KERNEL copy/copy ROW "copy of an odd size"
+    FROM "a->n % 4 == 0 &&" TO ""
+    ${wrong})
+
+kp_add_plant(last_block_of_a_copy KERNEL copy/copy ROW "copy of an odd size"
+    FROM "if (i < n)" TO "if (i < n + 8)"
+    ${wrong})
+
+kp_add_plant(tally_of_one_warp KERNEL tally_sum/tally_sum ROW "tally_sum"
+    FROM "w = 1; w < WARPS" TO "w = 2; w < WARPS"
+    ${wrong})
+
+# ---- the backend -------------------------------------------------------------------------------------
 
 # kp_add_backend_plant(NAME IN file of csrc/backend/cuda FROM text TO text SAYS says): the same for the backend
 # on the emulated runtime, which says the same in every build.

@@ -1,7 +1,8 @@
-/* op_case.c: see op_case.h. */
+/* op_case.c: memory of a case, and what was written to it. */
 #include "kernels/op_case.h"
 
-#include <criterion/criterion.h>
+#include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,13 +10,16 @@
 
 enum { GUARD = KP_CASE_GUARD, POISON = KP_CASE_POISON };
 
+static size_t value_bytes(char type) {
+    return type == 'd' || type == 'l' ? 8 : type == 'b' ? 1 : 4;
+}
+
 static void *add_buffer(kp_case *c, char type, kp_use use, int members, int64_t n, double lo,
                         double hi) {
-    size_t size = type == 'd' ? 8 : type == 'b' ? 1 : 4;
+    assert(c->n_buffers < (int)KP_COUNT(c->buffer));
     kp_case_buffer *b = &c->buffer[c->n_buffers++];
-    cr_assert(c->n_buffers <= (int)KP_COUNT(c->buffer));
-    b->member_bytes = members ? (size_t)n * size : 0;
-    b->bytes = (size_t)n * size * (size_t)(members ? members : 1);
+    b->member_bytes = members ? (size_t)n * value_bytes(type) : 0;
+    b->bytes = (size_t)n * value_bytes(type) * (size_t)(members ? members : 1);
     b->type = type, b->use = use;
     b->raw = aligned_alloc(64, (b->bytes + 2 * GUARD + 63) / 64 * 64);
     memset(b->raw, POISON, b->bytes + 2 * GUARD);
@@ -28,6 +32,7 @@ static void *add_buffer(kp_case *c, char type, kp_use use, int members, int64_t 
         if (type == 'f') ((float *)b->at)[i] = (float)x;
         if (type == 'd') ((double *)b->at)[i] = x;
         if (type == 'i') ((int32_t *)b->at)[i] = (int32_t)floor(x);
+        if (type == 'l') ((int64_t *)b->at)[i] = (int64_t)floor(x);
         if (type == 'b') ((uint8_t *)b->at)[i] = (uint8_t)x;
     }
     return b->at;
@@ -41,75 +46,108 @@ void *kp_case_shared(kp_case *c, char type, int64_t n, double lo, double hi) {
     return add_buffer(c, type, KP_IN, 0, n, lo, hi);
 }
 
-kp_case kp_case_make(const kp_op_row *row, int members, int first) {
-    kp_case c = { .P = members, .first = first };
+kp_case kp_case_open(const kp_op_row *row, int P, int first) {
+    kp_case c = { .P = P, .first = first };
     row->make(&c);
-    cr_assert_eq(*(int *)c.args, members, "%s: make() sets P", row->name);
+    assert(*(int *)c.args == P);
     return c;
 }
 
-void kp_case_drop(kp_case *c) {
+void kp_case_close(kp_case *c) {
     for (int i = 0; i < c->n_buffers; i++) free(c->buffer[i].raw);
+}
+
+void kp_case_make_special(kp_case *c) {
+    static const double specials[] = { NAN,   INFINITY, -INFINITY, 3e38,  -3e38,  1e-40, -1e-45,
+                                       -0.0f, 1,        1e30,      1e-30, -1e-20, 0.5 };
+    for (int i = 0; i < c->n_buffers; i++) {
+        kp_case_buffer *b = &c->buffer[i];
+        size_t n = b->bytes / value_bytes(b->type), k = (size_t)i;
+        for (size_t e = (size_t)i % 5; b->use != KP_OUT && e < n; e += 7) {
+            if (b->type == 'f') ((float *)b->at)[e] = (float)specials[k++ % KP_COUNT(specials)];
+            if (b->type == 'd') ((double *)b->at)[e] = specials[k++ % KP_COUNT(specials)];
+        }
+    }
 }
 
 /* ---- comparing ------------------------------------------------------------------------------- */
 
-void kp_case_expect_guards(const char *what, const kp_case *c) {
+int kp_case_overrun(const kp_case *c, char *says, size_t size) {
     for (int i = 0; i < c->n_buffers; i++) {
         const kp_case_buffer *b = &c->buffer[i];
         for (size_t k = 0; k < GUARD; k++) {
-            cr_assert_eq((unsigned char)b->raw[k], POISON, "%s: buffer %d: wrote before its start",
-                         what, i);
-            cr_assert_eq((unsigned char)b->raw[GUARD + b->bytes + k], POISON,
-                         "%s: buffer %d: wrote past its end", what, i);
+            int before = (unsigned char)b->raw[k] != POISON;
+            if (!before && (unsigned char)b->raw[GUARD + b->bytes + k] == POISON) continue;
+            snprintf(says, size, "buffer %d: written %s", i,
+                     before ? "before its start" : "past its end");
+            return 1;
         }
     }
+    return 0;
 }
 
-/* Every bit of `bytes` at the two offsets. */
-void kp_case_expect_bits(const char *what, const kp_case *got, size_t got_member,
-                         const kp_case *want, size_t want_member, int n_members) {
+static int is_nan(char type, const void *value) {
+    return type == 'f' ? isnan(*(const float *)value)
+                       : type == 'd' && isnan(*(const double *)value);
+}
+
+static void print_bits(char *text, size_t size, const unsigned char *value, size_t bytes) {
+    for (size_t k = bytes; k-- > 0; text += 2, size -= 2) snprintf(text, size, "%02x", value[k]);
+}
+
+int kp_case_differs(const kp_case *got, int got_member, const kp_case *want, int want_member, int n,
+                    unsigned uses, char *says, size_t size) {
     for (int i = 0; i < got->n_buffers; i++) {
         const kp_case_buffer *g = &got->buffer[i], *w = &want->buffer[i];
-        size_t bytes = g->member_bytes ? g->member_bytes * (size_t)n_members : g->bytes;
-        const unsigned char *x = (unsigned char *)g->at + got_member * g->member_bytes;
-        const unsigned char *y = (unsigned char *)w->at + want_member * w->member_bytes;
-        for (size_t k = 0; k < bytes; k++)
-            cr_assert_eq(x[k], y[k], "%s: buffer %d, byte %zu of %zu: %02x, not %02x", what, i, k,
-                         bytes, x[k], y[k]);
+        if (!(uses >> g->use & 1)) continue;
+        size_t each = value_bytes(g->type);
+        size_t bytes = g->member_bytes ? g->member_bytes * (size_t)n : g->bytes;
+        const unsigned char *x = (unsigned char *)g->at + (size_t)got_member * g->member_bytes;
+        const unsigned char *y = (unsigned char *)w->at + (size_t)want_member * w->member_bytes;
+        for (size_t k = 0; k < bytes; k += each) {
+            if (!memcmp(x + k, y + k, each)) continue;
+            if (is_nan(g->type, x + k) && is_nan(g->type, y + k)) continue;
+            char a[20], b[20];
+            print_bits(a, sizeof a, x + k, each), print_bits(b, sizeof b, y + k, each);
+            snprintf(says, size, "buffer %d, value %zu of %zu: %s, not %s", i, k / each,
+                     bytes / each, a, b);
+            return 1;
+        }
     }
+    return 0;
 }
 
 static int is_untouched(const kp_case_buffer *b, size_t k) {
-    size_t size = b->type == 'd' ? 8 : 4;
-    const unsigned char *at = (unsigned char *)b->at + k * size;
-    for (size_t i = 0; i < size; i++)
+    size_t each = value_bytes(b->type);
+    const unsigned char *at = (unsigned char *)b->at + k * each;
+    for (size_t i = 0; i < each; i++)
         if (at[i] != POISON) return 0;
     return 1;
 }
 
-void kp_case_expect_near(const char *what, const kp_case *got, const kp_case *want,
-                         double tolerance) {
+static double value_at(const kp_case_buffer *b, size_t k) {
+    return b->type == 'd' ? ((double *)b->at)[k] : (double)((float *)b->at)[k];
+}
+
+int kp_case_is_far(const kp_case *got, const kp_case *want, double tolerance, char *says,
+                   size_t size) {
     for (int i = 0; i < got->n_buffers; i++) {
         const kp_case_buffer *g = &got->buffer[i], *w = &want->buffer[i];
-        size_t n = g->bytes / (g->type == 'd' ? 8 : 4);
+        size_t n = g->bytes / value_bytes(g->type);
         double largest = 0;
-        if (g->use == KP_IN || g->type == 'i' || g->type == 'b' || tolerance == 0) {
-            cr_assert(!memcmp(g->at, w->at, g->bytes), "%s: buffer %d differs from the reference",
-                      what, i);
-            continue;
+        if (g->use == KP_IN || (g->type != 'f' && g->type != 'd') || tolerance == 0) {
+            if (!memcmp(g->at, w->at, g->bytes)) continue;
+            snprintf(says, size, "buffer %d differs from the reference", i);
+            return 1;
         }
-#define VALUE(b, k) ((b)->type == 'd' ? ((double *)(b)->at)[k] : (double)((float *)(b)->at)[k])
-        for (size_t k = 0; k < n; k++) largest = fmax(largest, fabs(VALUE(w, k)));
+        for (size_t k = 0; k < n; k++) largest = fmax(largest, fabs(value_at(w, k)));
         for (size_t k = 0; k < n; k++) {
-            if (is_untouched(w, k))
-                cr_assert(is_untouched(g, k), "%s: buffer %d, element %zu of %zu: written to", what,
-                          i, k, n);
-            else
-                cr_assert(fabs(VALUE(g, k) - VALUE(w, k)) <= tolerance * largest,
-                          "%s: buffer %d, element %zu of %zu: %.9g, not %.9g", what, i, k, n,
-                          VALUE(g, k), VALUE(w, k));
+            double x = value_at(g, k), y = value_at(w, k);
+            int near = is_untouched(w, k) ? is_untouched(g, k) : fabs(x - y) <= tolerance * largest;
+            if (near) continue;
+            snprintf(says, size, "buffer %d, element %zu of %zu: %.9g, not %.9g", i, k, n, x, y);
+            return 1;
         }
-#undef VALUE
     }
+    return 0;
 }

@@ -1,5 +1,5 @@
-/* op_case.h: one operation of the table in ops.c: its arguments with their memory, and its
- * reference.
+/* op_case.h: one operation of the tables of tests: its arguments with their memory, and its
+ * reference. Used by ops.c and, for the CUDA side, by tests/hostcuda.
  *
  * make() fills args and asks for memory: every buffer is guarded on both ends and holds, for member
  * `first + p`, values that depend on that number only; outputs are poisoned. reference() does, on a
@@ -8,16 +8,17 @@
 #pragma once
 #include "ops.h"
 
-/* Bytes of a guard; the byte of which guards and, at first, outputs are made: floats are NaN. */
-enum { KP_CASE_GUARD = 128, KP_CASE_POISON = 0xFF };
-
-typedef enum { KP_IN, KP_OUT, KP_IN_OUT } kp_use;
+typedef enum {
+    KP_IN,
+    KP_OUT,   /* made anew by every run */
+    KP_IN_OUT /* state: an inactive member's stays as it is */
+} kp_use;
 
 typedef struct {
     char *raw; /* guard, contents, guard */
     void *at;
     size_t bytes, member_bytes; /* member_bytes 0: shared by all */
-    char type;                  /* 'f' float, 'd' double, 'i' int32, 'b' bytes */
+    char type;                  /* 'f' float, 'd' double, 'i' int32, 'l' int64, 'b' bytes */
     kp_use use;
 } kp_case_buffer;
 
@@ -36,24 +37,35 @@ typedef struct {
     double tolerance; /* relative to the buffer's largest value; 0: every bit */
 } kp_op_row;
 
+/* Around every buffer; the first value of a guard, and of what a run makes anew, is NaN as a float. */
+enum { KP_CASE_GUARD = 128, KP_CASE_POISON = 0xFF };
+
 /* Memory for P members of n values each, uniform in [lo, hi] ('i': integers, hi excluded). */
 void *kp_case_alloc(kp_case *c, char type, kp_use use, int64_t n, double lo, double hi);
 
 /* The same once for all members. */
 void *kp_case_shared(kp_case *c, char type, int64_t n, double lo, double hi);
 
-/* The row's case for members first, first + 1, ...; yours to drop. */
-kp_case kp_case_make(const kp_op_row *row, int members, int first);
-void kp_case_drop(kp_case *c);
+/* A case with its memory: members first .. first + P - 1. */
+kp_case kp_case_open(const kp_op_row *row, int P, int first);
+void kp_case_close(kp_case *c);
 
-/* Fail the test, naming `what`, buffer and place, unless: no guard was written to; the bits of n_members
- * members, from the given ones on, agree; got is within tolerance of the reference's case and
- * untouched where that is. */
-void kp_case_expect_guards(const char *what, const kp_case *c);
-void kp_case_expect_bits(const char *what, const kp_case *got, size_t got_member,
-                         const kp_case *want, size_t want_member, int n_members);
-void kp_case_expect_near(const char *what, const kp_case *got, const kp_case *want,
-                         double tolerance);
+/* Puts NaN, infinities, huge, subnormal and zero values among the floats and doubles that the
+ * operation reads, the same in every case made alike. */
+void kp_case_make_special(kp_case *c);
+
+/* Whether anything was written outside the buffers; says what. */
+int kp_case_overrun(const kp_case *c, char *says, size_t size);
+
+/* Whether n members of two cases differ in any bit, NaN being equal to NaN; says where. uses: bits 1
+ * << kp_use of the buffers to compare; those shared by all members always whole. */
+int kp_case_differs(const kp_case *got, int got_member, const kp_case *want, int want_member, int n,
+                    unsigned uses, char *says, size_t size);
+
+/* Whether floats and doubles that `got` wrote lie further from the reference's than tolerance times the
+ * buffer's largest value, or anything else differs, or was written where the reference wrote nothing;
+ * says where. */
+int kp_case_is_far(const kp_case *got, const kp_case *want, double tolerance, char *says, size_t size);
 
 /* Rows of the element operations (ops_element.c) and of layers (ops_layers.c); each ends with a row
  * without a name. */

@@ -41,64 +41,85 @@ static void run(const kp_op *op, kp_case *c, order order, unsigned active) {
     free(scratch);
 }
 
+/* ---- comparing ------------------------------------------------------------------------------- */
+
+static void expect_guards(const char *what, const kp_case *c) {
+    char says[128];
+    cr_assert(!kp_case_overrun(c, says, sizeof says), "%s: %s", what, says);
+}
+
+static void expect_bits(const char *what, const kp_case *got, int got_member, const kp_case *want,
+                        int want_member, int n_members) {
+    char says[128];
+    cr_assert(!kp_case_differs(got, got_member, want, want_member, n_members, ~0u, says,
+                               sizeof says),
+              "%s: %s", what, says);
+}
+
+static void expect_near(const char *what, const kp_case *got, const kp_case *want,
+                        double tolerance) {
+    char says[128];
+    cr_assert(!kp_case_is_far(got, want, tolerance, says, sizeof says), "%s: %s", what, says);
+}
+
 /* ---- modes ----------------------------------------------------------------------------------- */
 
 static void equals_reference(const kp_op_row *row) {
-    kp_case got = kp_case_make(row, P, 0), want = kp_case_make(row, P, 0);
+    kp_case got = kp_case_open(row, P, 0), want = kp_case_open(row, P, 0);
     run(kp_op_get(row->op), &got, FORWARD, ~0u);
     row->reference(want.args);
-    kp_case_expect_guards(row->name, &got);
-    kp_case_expect_near(row->name, &got, &want, row->tolerance);
-    kp_case_drop(&got), kp_case_drop(&want);
+    expect_guards(row->name, &got);
+    expect_near(row->name, &got, &want, row->tolerance);
+    kp_case_close(&got), kp_case_close(&want);
 }
 
 static void equal_at_every_width(const kp_op_row *row) {
-    kp_case want = kp_case_make(row, P, 0);
+    kp_case want = kp_case_open(row, P, 0);
     run(kp_op_get_isa(row->op, KP_ISA_GENERIC), &want, FORWARD, ~0u);
     for (int level = KP_ISA_GENERIC; level <= (int)kp_isa(); level++) {
-        kp_case got = kp_case_make(row, P, 0);
+        kp_case got = kp_case_open(row, P, 0);
         run(kp_op_get_isa(row->op, level), &got, FORWARD, ~0u);
-        kp_case_expect_guards(row->name, &got);
-        kp_case_expect_bits(row->name, &got, 0, &want, 0, P);
-        kp_case_drop(&got);
+        expect_guards(row->name, &got);
+        expect_bits(row->name, &got, 0, &want, 0, P);
+        kp_case_close(&got);
     }
-    kp_case_drop(&want);
+    kp_case_close(&want);
 }
 
 static void equal_in_any_order(const kp_op_row *row) {
-    kp_case want = kp_case_make(row, P, 0);
+    kp_case want = kp_case_open(row, P, 0);
     run(kp_op_get(row->op), &want, FORWARD, ~0u);
     for (int o = BACKWARD; o <= SHUFFLED; o++) {
-        kp_case got = kp_case_make(row, P, 0);
+        kp_case got = kp_case_open(row, P, 0);
         run(kp_op_get(row->op), &got, (order)o, ~0u);
-        kp_case_expect_bits(row->name, &got, 0, &want, 0, P);
-        kp_case_drop(&got);
+        expect_bits(row->name, &got, 0, &want, 0, P);
+        kp_case_close(&got);
     }
-    kp_case_drop(&want);
+    kp_case_close(&want);
 }
 
 static void member_equals_itself_alone(const kp_op_row *row) {
-    kp_case all = kp_case_make(row, P, 0);
+    kp_case all = kp_case_open(row, P, 0);
     run(kp_op_get(row->op), &all, FORWARD, ~0u);
     for (int p = 0; p < P; p++) {
-        kp_case alone = kp_case_make(row, 1, p);
+        kp_case alone = kp_case_open(row, 1, p);
         run(kp_op_get(row->op), &alone, FORWARD, ~0u);
-        kp_case_expect_guards(row->name, &alone);
-        kp_case_expect_bits(row->name, &all, (size_t)p, &alone, 0, 1);
-        kp_case_drop(&alone);
+        expect_guards(row->name, &alone);
+        expect_bits(row->name, &all, p, &alone, 0, 1);
+        kp_case_close(&alone);
     }
-    kp_case_drop(&all);
+    kp_case_close(&all);
 }
 
 static void inactive_members_are_untouched(const kp_op_row *row) {
-    kp_case got = kp_case_make(row, P, 0), before = kp_case_make(row, P, 0),
-            all = kp_case_make(row, P, 0);
+    kp_case got = kp_case_open(row, P, 0), before = kp_case_open(row, P, 0),
+            all = kp_case_open(row, P, 0);
     run(kp_op_get(row->op), &got, FORWARD, 5u);
     run(kp_op_get(row->op), &all, FORWARD, ~0u);
-    kp_case_expect_bits(row->name, &got, 0, &all, 0, 1);
-    kp_case_expect_bits(row->name, &got, 1, &before, 1, 1);
-    kp_case_expect_bits(row->name, &got, 2, &all, 2, 1);
-    kp_case_drop(&got), kp_case_drop(&before), kp_case_drop(&all);
+    expect_bits(row->name, &got, 0, &all, 0, 1);
+    expect_bits(row->name, &got, 1, &before, 1, 1);
+    expect_bits(row->name, &got, 2, &all, 2, 1);
+    kp_case_close(&got), kp_case_close(&before), kp_case_close(&all);
 }
 
 static void every_row(void (*mode)(const kp_op_row *row)) {

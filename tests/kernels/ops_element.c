@@ -249,15 +249,17 @@ static void reference_tally_sum(const void *args) {
 
 /* ---- copy and stacks ------------------------------------------------------------------------- */
 
-static void make_copy(kp_case *c) {
-    enum { FLOATS = 65536 * 2 + 321 };
+static void make_copy(kp_case *c, int64_t n) {
     *(kp_copy_args *)c->args = (kp_copy_args){
         .P = c->P,
-        .n = FLOATS,
-        .from = kp_case_alloc(c, 'f', KP_IN, FLOATS, -1, 1),
-        .to = kp_case_alloc(c, 'f', KP_OUT, FLOATS, 0, 0),
+        .n = n,
+        .from = kp_case_alloc(c, 'f', KP_IN, n, -1, 1),
+        .to = kp_case_alloc(c, 'f', KP_IN_OUT, n, -1, 1),
     };
 }
+
+static void make_copy_odd(kp_case *c) { make_copy(c, 65536 * 2 + 321); }
+static void make_copy_params(kp_case *c) { make_copy(c, 5 * KP_CHUNK); }
 
 static void reference_copy(const void *args) {
     const kp_copy_args *a = args;
@@ -266,13 +268,9 @@ static void reference_copy(const void *args) {
 
 enum { FRAMES = 6 };
 
-static void make_stack(kp_case *c, int stack, int divide) {
+static void make_stack(kp_case *c, int h, int w, int stack, int divide) {
     enum { B = 5 };
-    kp_image out = { 9, 11, stack, 2, 1, 0, 3 };
-    int32_t *number = kp_case_alloc(c, 'i', KP_IN, B * stack, -2,
-                                    FRAMES); /* -2, -1: before the start */
-    int64_t *index = kp_case_alloc(c, 'd', KP_IN, B * stack, 0, 0);
-    for (int i = 0; i < c->P * B * stack; i++) index[i] = number[i];
+    kp_image out = { h, w, stack, 2, 1, 0, 3 };
     *(kp_gather_stack_args *)c->args = (kp_gather_stack_args){
         .P = c->P,
         .B = B,
@@ -281,14 +279,15 @@ static void make_stack(kp_case *c, int stack, int divide) {
         .divide = divide,
         .frames = kp_case_alloc(c, 'b', KP_IN, FRAMES * out.h * out.w, 0, 256),
         .frames_stride = FRAMES * out.h * out.w,
-        .index = index,
+        .index = kp_case_alloc(c, 'l', KP_IN, B * stack, -2, FRAMES), /* below 0: zeros */
         .y = kp_case_alloc(c, 'f', KP_OUT, B * kp_image_floats(out), 0, 0),
     };
 }
 
-static void make_stack4(kp_case *c) { make_stack(c, 4, 1); }
-static void make_stack4_plain(kp_case *c) { make_stack(c, 4, 0); }
-static void make_stack3(kp_case *c) { make_stack(c, 3, 1); }
+static void make_stack4(kp_case *c) { make_stack(c, 9, 11, 4, 1); }
+static void make_stack4_plain(kp_case *c) { make_stack(c, 9, 12, 4, 0); }
+static void make_stack4_large(kp_case *c) { make_stack(c, 42, 38, 4, 1); }
+static void make_stack3(kp_case *c) { make_stack(c, 9, 12, 3, 1); }
 
 static void reference_stack(const void *args) {
     const kp_gather_stack_args *a = args;
@@ -306,8 +305,7 @@ static void reference_stack(const void *args) {
 
 /* ---- TD loss --------------------------------------------------------------------------------- */
 
-static void make_td(kp_case *c, kp_td_kind kind, int is_double, int weighted) {
-    enum { B = 32, A = 6 };
+static void make_td(kp_case *c, int B, int A, kp_td_kind kind, int is_double, int weighted) {
     *(kp_td_loss_args *)c->args = (kp_td_loss_args){
         .P = c->P,
         .B = B,
@@ -326,8 +324,9 @@ static void make_td(kp_case *c, kp_td_kind kind, int is_double, int weighted) {
     };
 }
 
-static void make_td_mse(kp_case *c) { make_td(c, KP_MSE, 0, 0); }
-static void make_td_huber(kp_case *c) { make_td(c, KP_HUBER, 1, 1); }
+static void make_td_mse(kp_case *c) { make_td(c, 32, 6, KP_MSE, 0, 0); }
+static void make_td_huber(kp_case *c) { make_td(c, 32, 6, KP_HUBER, 1, 1); }
+static void make_td_large(kp_case *c) { make_td(c, 300, 3, KP_HUBER, 0, 1); }
 
 static void reference_td(const void *args) {
     const kp_td_loss_args *a = args;
@@ -355,8 +354,7 @@ static void reference_td(const void *args) {
     }
 }
 
-static void make_td_stats(kp_case *c) {
-    enum { B = 32, A = 6 };
+static void make_td_stats(kp_case *c, int B, int A) {
     kp_td_sums *sums = kp_case_alloc(c, 'd', KP_IN_OUT, sizeof *sums / sizeof(double), 0, 100);
     for (int p = 0; p < c->P; p++) sums[p].n = 41;
     *(kp_td_stats_args *)c->args = (kp_td_stats_args){
@@ -368,6 +366,9 @@ static void make_td_stats(kp_case *c) {
         .sums = sums,
     };
 }
+
+static void make_td_stats_atari(kp_case *c) { make_td_stats(c, 32, 6); }
+static void make_td_stats_large(kp_case *c) { make_td_stats(c, 300, 3); }
 
 static void reference_td_stats(const void *args) {
     const kp_td_stats_args *a = args;
@@ -400,6 +401,7 @@ static void make_xent(kp_case *c, int B, int n, double spread) {
 
 static void make_xent_digits(kp_case *c) { make_xent(c, 32, 10, 4); }
 static void make_xent_wide(kp_case *c) { make_xent(c, 5, 37, 100); }
+static void make_xent_large(kp_case *c) { make_xent(c, 200, 3, 4); }
 
 static void reference_xent(const void *args) {
     const kp_softmax_xent_args *a = args;
@@ -418,18 +420,20 @@ static void reference_xent(const void *args) {
     }
 }
 
-static void make_squared_error(kp_case *c) {
-    enum { B = 17, OUTPUTS = 3 };
+static void make_squared_error(kp_case *c, int B, int outputs) {
     *(kp_squared_error_args *)c->args = (kp_squared_error_args){
         .P = c->P,
         .B = B,
-        .n_outputs = OUTPUTS,
-        .y = kp_case_alloc(c, 'f', KP_IN, B * OUTPUTS, -2, 2),
-        .target = kp_case_alloc(c, 'f', KP_IN, B * OUTPUTS, -2, 2),
-        .dy = kp_case_alloc(c, 'f', KP_OUT, B * OUTPUTS, 0, 0),
+        .n_outputs = outputs,
+        .y = kp_case_alloc(c, 'f', KP_IN, B * outputs, -2, 2),
+        .target = kp_case_alloc(c, 'f', KP_IN, B * outputs, -2, 2),
+        .dy = kp_case_alloc(c, 'f', KP_OUT, B * outputs, 0, 0),
         .loss = kp_case_alloc(c, 'f', KP_OUT, 1, 0, 0),
     };
 }
+
+static void make_squared_error_small(kp_case *c) { make_squared_error(c, 17, 3); }
+static void make_squared_error_large(kp_case *c) { make_squared_error(c, 30, 11); }
 
 static void reference_squared_error(const void *args) {
     const kp_squared_error_args *a = args;
@@ -455,15 +459,24 @@ const kp_op_row kp_element_rows[] = {
     { "grad_norm_chunks", KP_OP_grad_norm_chunks, make_norm_chunks, reference_norm_chunks, 1e-13 },
     { "grad_norm_scale", KP_OP_grad_norm_scale, make_norm_scale, reference_norm_scale, 1e-6 },
     { "tally_sum", KP_OP_tally_sum, make_tally_sum, reference_tally_sum, 0 },
-    { "copy", KP_OP_copy, make_copy, reference_copy, 0 },
+    { "copy", KP_OP_copy, make_copy_params, reference_copy, 0 },
+    { "copy of an odd size", KP_OP_copy, make_copy_odd, reference_copy, 0 },
     { "gather_stack of 4, / 255", KP_OP_gather_stack, make_stack4, reference_stack, 0 },
+    { "gather_stack of 4, large frames", KP_OP_gather_stack, make_stack4_large, reference_stack,
+      0 },
     { "gather_stack of 4", KP_OP_gather_stack, make_stack4_plain, reference_stack, 0 },
     { "gather_stack of 3, / 255", KP_OP_gather_stack, make_stack3, reference_stack, 0 },
     { "td_loss, squared error", KP_OP_td_loss, make_td_mse, reference_td, 1e-6 },
     { "td_loss, Huber, double, weighted", KP_OP_td_loss, make_td_huber, reference_td, 1e-6 },
-    { "td_stats", KP_OP_td_stats, make_td_stats, reference_td_stats, 0 },
+    { "td_loss, many samples", KP_OP_td_loss, make_td_large, reference_td, 1e-6 },
+    { "td_stats", KP_OP_td_stats, make_td_stats_atari, reference_td_stats, 0 },
+    { "td_stats, many samples", KP_OP_td_stats, make_td_stats_large, reference_td_stats, 0 },
     { "softmax_xent of 10 classes", KP_OP_softmax_xent, make_xent_digits, reference_xent, 1e-6 },
     { "softmax_xent, logits far apart", KP_OP_softmax_xent, make_xent_wide, reference_xent, 1e-6 },
-    { "squared_error", KP_OP_squared_error, make_squared_error, reference_squared_error, 1e-6 },
+    { "softmax_xent, many samples", KP_OP_softmax_xent, make_xent_large, reference_xent, 1e-6 },
+    { "squared_error", KP_OP_squared_error, make_squared_error_small, reference_squared_error,
+      1e-6 },
+    { "squared_error, many outputs", KP_OP_squared_error, make_squared_error_large,
+      reference_squared_error, 1e-6 },
     { 0 },
 };
