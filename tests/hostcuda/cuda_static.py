@@ -1,5 +1,6 @@
-"""What nvcc makes of the fused updates and of the layers, for each architecture: registers, spills, the
-width of memory accesses, the clip. Reads ptxas' report, PTX, and SASS where cuobjdump is installed.
+"""What nvcc makes of the kernels, for each architecture: registers, spills, the width of memory
+accesses, and that arithmetic is rounded as the C headers say. Reads ptxas' report, PTX, and SASS where
+cuobjdump is installed.
 
     cuda_static.py NVCC SOURCE_DIR WORK_DIR        exit 0, or 1 with a line for each broken limit
 """
@@ -12,14 +13,14 @@ import sys
 
 ARCHITECTURES = ["80", "90", "100"]
 
-# Kernels of a file by what their mangled name has in it: registers, float4 loads and stores a thread.
-# 48 registers let five blocks of 256 threads share a multiprocessor's 65,536; 40 let six.
-LIMITS = {
+# The fused updates by folder, their kernels by what the mangled name has in it: registers, float4 loads
+# and stores a thread. 48 registers let five blocks of 256 threads share a multiprocessor's 65,536; 40 six.
+UPDATES = {
     "adam_clip": {"update": (48, 4, 3)},
     "sgd_clip": {"update": (32, 3, 2)},
     "rmsprop_clip": {"ILb0E": (40, 3, 2), "ILb1E": (40, 4, 3)},  # update<CENTERED>: false, true
 }
-# Kernels of the layers: registers (32 let eight blocks of 256 threads share a multiprocessor) and which
+# Those of the layers: registers (32 let eight blocks of 256 threads share a multiprocessor) and which
 # global accesses may be narrower than a float4.
 LAYERS = {
     "layer_cuda": {
@@ -36,6 +37,20 @@ HYPER_LOADS = 2  # at most, of float4 width: the hyperparameters are aligned to 
 SCALAR_LOADS = 5  # active, tensor, bound, gradient scale, a last hyperparameter
 SCALAR_STORES = 2  # the tally, by one thread
 
+# The others by file: registers, and whether they write float4s.
+OTHERS = {
+    "copy/copy": {"copyIfE": (16, False), "copyI6float4E": (16, True)},
+    "gather_stack/gather_stack": {"gather_any": (32, False), "gather4": (32, True)},
+    "grad_norm/grad_norm_chunks": {"sum_squares": (40, False)},
+    "grad_norm/grad_norm_scale": {"scale": (48, False)},
+    "softmax_xent/softmax_xent": {"softmax_xent": (40, False)},
+    "squared_error/squared_error": {"squared_error": (32, False)},
+    "tally_sum/tally_sum": {"sum": (32, False)},
+    "td_loss/td_loss": {"td_loss": (40, False)},
+    "td_stats/td_stats": {"td_stats": (32, False)},
+}
+FUSED = r"\bfmaf?\(|\blogf\("  # what a source line says that may become fma
+
 
 def run(*command):
     done = subprocess.run(command, capture_output=True, text=True)
@@ -50,88 +65,116 @@ def by_entry(text, pattern):
     return dict(zip(parts[1::2], parts[2::2]))
 
 
-def main(nvcc, source, work):
-    cuobjdump = shutil.which("cuobjdump") or shutil.which("cuobjdump", path=os.path.dirname(nvcc))
-    broken = []
+def statement(path, line):
+    with open(path) as f:
+        return "".join(f.readlines()[line - 1:]).partition(";")[0]
 
-    def check(ok, where, what):
+
+def unasked_fusion(ptx):
+    """Of the PTX of a file: arithmetic that ptxas may still fuse, and fma of statements without one."""
+    found = [f"{loose} may be fused" for loose in re.findall(r"\b(?:add|sub|mul|mad)(?:\.ftz)?\.f(?:32|64)\b", ptx)]
+    paths = dict(re.findall(r'\.file\s+(\d+) "([^"]+)"', ptx))
+    at = None
+    for loc, line, fma in re.findall(r"\.loc\s+(\d+) (\d+)|\b(fma\.\S+)", ptx):
+        if loc:
+            at = paths[loc], int(line)
+        elif not re.search(FUSED, statement(*at)):
+            found.append(f"{fma} at {at[0]}:{at[1]}: {' '.join(statement(*at).split())}")
+    return found
+
+
+class Checker:
+    def __init__(self, nvcc, source, work):
+        self.nvcc, self.source, self.work, self.broken = nvcc, source, work, []
+        self.cuobjdump = shutil.which("cuobjdump") or shutil.which("cuobjdump", path=os.path.dirname(nvcc))
+
+    def check(self, ok, where, what):
         if not ok:
-            broken.append(f"{where}: {what}")
+            self.broken.append(f"{where}: {what}")
 
-    def compiled(name, arch, n_kernels):
-        """({kernel: ptxas' report}, {kernel: PTX}, file of SASS)"""
-        keep = f"{work}/{os.path.basename(name)}_{arch}"
-        os.makedirs(keep, exist_ok=True)
-        cubin = f"{keep}.cubin"
-        report = run(nvcc, f"-arch=sm_{arch}", "-O3", "-fmad=false", f"-I{source}/include", f"-I{source}/kernels",
-                     f"{source}/kernels/{name}.cu", "-Xptxas", "-v", "-cubin", "-o", cubin, "--keep", "--keep-dir", keep)
-        reports = by_entry(report, r"Compiling entry function '(\w+)'")
-        with open(f"{keep}/{os.path.basename(name)}.ptx") as f:
-            entries = by_entry(f.read(), r"\.entry (\w+)")
-        check(reports.keys() == entries.keys() and len(entries) == n_kernels, f"{name} sm_{arch}", f"{sorted(entries)}")
-        return reports, entries, cubin
+    def compile(self, path, arch):
+        """The PTX of each kernel with ptxas' report, and the SASS of the file, or None."""
+        name = f"{os.path.basename(path)} sm_{arch}"
+        base = f"{self.work}/{os.path.basename(path)}_{arch}"
+        nvcc = [self.nvcc, f"-arch=sm_{arch}", "-O3", "-lineinfo"]
+        run(*nvcc, "-fmad=false", f"-I{self.source}/include", f"-I{self.source}/kernels",
+            f"{self.source}/kernels/{path}.cu", "-ptx", "-o", f"{base}.ptx")
+        report = run(*nvcc, f"{base}.ptx", "-Xptxas", "-v", "-cubin", "-o", f"{base}.cubin")
+        with open(f"{base}.ptx") as f:
+            ptx = f.read()
+        for what in dict.fromkeys(unasked_fusion(ptx)):
+            self.check(False, name, what)
+        reports, entries = by_entry(report, r"Compiling entry function '(\w+)'"), by_entry(ptx, r"\.entry (\w+)")
+        self.check(reports.keys() == entries.keys(), name, f"{sorted(reports)}, {sorted(entries)}")
+        sass = run(self.cuobjdump, "-sass", f"{base}.cubin") if self.cuobjdump else None
+        return {e: (entries[e], reports[e]) for e in reports.keys() & entries.keys()}, sass
 
-    def check_layers():
-        for name, kernels in LAYERS.items():
-            for arch in ARCHITECTURES:
-                reports, entries, cubin = compiled(name, arch, len(kernels))
-                for part, (most, narrow) in kernels.items():
-                    where, found = f"{name} sm_{arch} {part}", [e for e in reports.keys() & entries.keys() if part in e]
-                    if len(found) != 1:
-                        broken.append(f"{where}: {len(found)} kernels have it in their name")
-                        continue
-                    report, entry = reports[found[0]], entries[found[0]]
-                    used = int(re.search(r"Used (\d+) registers", report)[1])
-                    print(f"{where}: {used} registers")
-                    check(used <= most, where, f"{used} registers, at most {most}")
-                    check(re.findall(r"(\d+) bytes spill", report) == ["0", "0"], where, "spills")
-                    check(re.search(r"\b0 bytes stack frame", report), where, "a stack frame")
-                    for kind in ("ld", "st"):
-                        widths = re.findall(rf"\b{kind}\.global(?:\.nc)?(\.v4)?\.", entry)
-                        check(widths and (kind in narrow.split() or all(widths)), where, f"{kind}.global: {widths}")
-                    check(not re.search(r"\b(?:min|max)(?:\.ftz)?(?:\.NaN)?\.f32", entry), where, "min or max lose a NaN")
-                    check(not re.search(r"\.approx|\.ftz|\bfma\.", entry), where, "approximate or contracted arithmetic")
-                if cuobjdump:
-                    sass = set(re.findall(r"\b(LDL|STL|FMNMX|FFMA)\b", run(cuobjdump, "-sass", cubin)))
-                    check(not sass, f"{name} sm_{arch}", f"{sorted(sass)} in the code")
+    def kernels(self, path, arch, parts):
+        """Of each kernel of the file: where, what parts says of it, its memory accesses, its PTX. What holds
+        for all of them is checked here."""
+        compiled, sass = self.compile(path, arch)
+        file = f"{os.path.basename(path)} sm_{arch}"
+        self.check(len(compiled) == len(parts), file, f"{len(compiled)} kernels, {len(parts)} in the table")
+        for part, limits in parts.items():
+            found = [entry for entry in compiled if part in entry]
+            if len(found) != 1:
+                self.check(False, file, f"{len(found)} kernels have {part} in their name")
+                continue
+            where, (ptx, report) = f"{file} {part}", compiled[found[0]]
+            used = int(re.search(r"Used (\d+) registers", report)[1])
+            spills = [int(n) for n in re.findall(r"(\d+) bytes (?:stack frame|spill stores|spill loads)", report)]
+            print(f"{where}: {used} registers of {limits[0]}, stack and spills {spills}")
+            self.check(spills and not any(spills), where, f"stack and spills, bytes: {spills}")
+            self.check(used <= limits[0], where, f"{used} registers, at most {limits[0]}")
+            self.check(not re.search(r"\.approx|\.ftz", ptx), where, "approximate arithmetic")
+            yield where, limits, collections.Counter(re.findall(r"\b(?:ld|st)\.global(?:\.nc)?(?:\.v4)?(?=\.)", ptx)), ptx
+        if sass:
+            self.check(not re.search(r"\b(?:LDL|STL)\b", sass), file, "local memory in the code")
+            self.sass = collections.Counter(re.findall(r"\b(LDG|STG|FMNMX)\b(\S*)", sass))
 
-    for name, kernels in LIMITS.items():
-        for arch in ARCHITECTURES:
-            reports, entries, cubin = compiled(f"{name}/{name}", arch, len(kernels))
-            file = f"{name} sm_{arch}"
-            for part, (most, loads, stores) in kernels.items():
-                found = [entry for entry in reports.keys() & entries.keys() if part in entry]
-                if len(found) != 1:
-                    broken.append(f"{file}: {len(found)} kernels have {part} in their name")
-                    continue
-                where, entry = f"{file} {part}", entries[found[0]]
-                used = int(re.search(r"Used (\d+) registers", reports[found[0]])[1])
-                spills = re.findall(r"(\d+) bytes spill (?:stores|loads)", reports[found[0]])
-                print(f"{where}: {used} registers, spills {spills}")
-                check(spills and not any(map(int, spills)), where, f"spills, bytes: {spills}")
-                n = collections.Counter(re.findall(r"\b(?:ld|st)\.global(?:\.nc)?(?:\.v4)?(?=\.)", entry))
-                wide_loads = n["ld.global.v4"] + n["ld.global.nc.v4"]
-                check(used <= most, where, f"{used} registers, at most {most}")
-                check(loads <= wide_loads <= loads + HYPER_LOADS, where, f"{wide_loads} float4 loads, {loads} buffers are read")
-                check(n["st.global.v4"] == stores, where, f"{n['st.global.v4']} float4 stores, {stores} buffers are written")
-                scalar_loads = n["ld.global"] + n["ld.global.nc"]
-                check(scalar_loads <= SCALAR_LOADS, where, f"{scalar_loads} narrow loads, at most {SCALAR_LOADS}")
-                check(n["st.global"] <= SCALAR_STORES, where, f"{n['st.global']} narrow stores, at most {SCALAR_STORES}")
-                check(not re.search(r"\b(?:min|max)\.(?:ftz\.)?f32", entry), where, "the clip uses min or max, which lose a NaN")
-                check(not re.search(r"\.approx|\.ftz", entry), where, "approximate arithmetic")
-            if cuobjdump:
-                sass = collections.Counter(re.findall(r"\b(LDG|STG|LDL|STL|FMNMX)\b(\S*)", run(cuobjdump, "-sass", cubin)))
-                wide = {op: sum(k for (o, rest), k in sass.items() if o == op and "128" in rest) for op in ("LDG", "STG")}
-                check(wide["STG"] == sum(k[2] for k in kernels.values()), file, f"{wide['STG']} STG.128")
-                check(wide["LDG"] >= sum(k[1] for k in kernels.values()), file, f"{wide['LDG']} LDG.128")
-                for op in ("LDL", "STL", "FMNMX"):
-                    check(not sum(k for (o, _), k in sass.items() if o == op), file, f"{op} in the code")
-                print(f"{file}: SASS {wide['LDG']} LDG.128, {wide['STG']} STG.128")
-    check_layers()
-    if not cuobjdump:
+    def update(self, folder, arch, parts):
+        for where, (_, loads, stores), n, ptx in self.kernels(f"{folder}/{folder}", arch, parts):
+            wide_loads, narrow_loads = n["ld.global.v4"] + n["ld.global.nc.v4"], n["ld.global"] + n["ld.global.nc"]
+            self.check(loads <= wide_loads <= loads + HYPER_LOADS, where, f"{wide_loads} float4 loads, {loads} buffers are read")
+            self.check(n["st.global.v4"] == stores, where, f"{n['st.global.v4']} float4 stores, {stores} buffers are written")
+            self.check(narrow_loads <= SCALAR_LOADS, where, f"{narrow_loads} narrow loads, at most {SCALAR_LOADS}")
+            self.check(n["st.global"] <= SCALAR_STORES, where, f"{n['st.global']} narrow stores, at most {SCALAR_STORES}")
+            self.check(not re.search(r"\b(?:min|max)\.(?:ftz\.)?f32", ptx), where, "the clip uses min or max, which lose a NaN")
+        if self.cuobjdump:
+            file = f"{folder} sm_{arch}"
+            wide = {op: sum(k for (o, rest), k in self.sass.items() if o == op and "128" in rest) for op in ("LDG", "STG")}
+            self.check(wide["STG"] == sum(k[2] for k in parts.values()), file, f"{wide['STG']} STG.128")
+            self.check(wide["LDG"] >= sum(k[1] for k in parts.values()), file, f"{wide['LDG']} LDG.128")
+            self.check(not any(op == "FMNMX" for op, _ in self.sass), file, "FMNMX in the code")
+            print(f"{file}: SASS {wide['LDG']} LDG.128, {wide['STG']} STG.128")
+
+    def layer(self, path, arch, parts):
+        for where, (_, narrow), n, ptx in self.kernels(path, arch, parts):
+            for kind in ("ld", "st"):
+                wide, others = (sum(n[f"{kind}.global{nc}{v}"] for nc in ("", ".nc")) for v in (".v4", ""))
+                self.check(wide + others and (kind in narrow.split() or not others), where,
+                           f"{wide} float4 and {others} narrow {kind}")
+            self.check(not re.search(r"\b(?:min|max)(?:\.ftz)?(?:\.NaN)?\.f32", ptx), where, "min or max lose a NaN")
+            self.check(not re.search(r"\bfma\.", ptx), where, "contracted arithmetic")
+
+    def other(self, path, arch, parts):
+        for where, (_, wide), n, _ in self.kernels(path, arch, parts):
+            self.check(bool(n["st.global.v4"]) == wide, where, f"{n['st.global.v4']} float4 stores")
+
+
+def main(nvcc, source, work):
+    checker = Checker(nvcc, source, work)
+    for arch in ARCHITECTURES:
+        for folder, parts in UPDATES.items():
+            checker.update(folder, arch, parts)
+        for path, parts in LAYERS.items():
+            checker.layer(path, arch, parts)
+        for path, parts in OTHERS.items():
+            checker.other(path, arch, parts)
+    if not checker.cuobjdump:
         print("no cuobjdump: SASS not read, PTX and ptxas' report only")
-    print("\n".join(broken))
-    return 1 if broken else 0
+    print("\n".join(checker.broken))
+    return 1 if checker.broken else 0
 
 
 if __name__ == "__main__":
