@@ -38,6 +38,10 @@ const char *kp_mirror_where(const kp_mirror *m) {
                                                  : "page-locked host memory, read over the bus";
 }
 
+kp_status kp_mirror_await(kp_mirror *m, kp_err *err) {
+    return m->is_copy ? KP_OK : kp_backend_sync(m->backend, err);
+}
+
 kp_status kp_mirror_refresh(kp_mirror *m, size_t at, size_t bytes, kp_err *err) {
     if (!m->is_copy) return KP_OK;
     return kp_backend_upload(m->backend, (char *)m->device + at, m->host + at, bytes, err);

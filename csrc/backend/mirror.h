@@ -15,6 +15,9 @@ kp_status kp_mirror_open(kp_mirror **mirror, kp_backend *backend, void *host, si
 const void *kp_mirror_memory(const kp_mirror *mirror); /* what programs read; backend memory */
 const char *kp_mirror_where(const kp_mirror *mirror);  /* "device memory", for the log */
 
+/* Before the host writes: waits for what still reads the old values, where it reads them here. */
+kp_status kp_mirror_await(kp_mirror *mirror, kp_err *err);
+
 /* The host has written [at, at + bytes): programs that run from now on read the new values. */
 kp_status kp_mirror_refresh(kp_mirror *mirror, size_t at, size_t bytes, kp_err *err);
 

@@ -118,6 +118,7 @@ static kp_status act(kp_dqn *d, kp_err *err) {
     kp_status st = kp_frames_refresh(d->frames, err);
     if (!st) st = kp_actor_act(d->actor, d->epsilon, (uint64_t)d->agent_step, d->action, err);
     if (!st) st = kp_env_step(d->env, d->action, d->result, err);
+    if (!st) st = kp_frames_await(d->frames, err);
     for (int i = 0; !st && i < lanes; i++)
         if (d->action[i] >= 0) take(d, i);
     if (!st) d->agent_step += d->E;

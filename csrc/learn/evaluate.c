@@ -114,6 +114,7 @@ kp_status kp_evaluator_run(kp_evaluator *v, int64_t index, int first, const uint
         st = kp_frames_refresh(v->frames, err);
         if (!st) st = kp_actor_act(v->actor, v->epsilon, base + (uint64_t)step, v->action, err);
         if (!st) st = kp_env_step(v->env, v->action, v->result, err);
+        if (!st) st = kp_frames_await(v->frames, err);
         for (int i = 0; !st && i < v->P * v->E; i++) {
             const kp_env_result *r = &v->result[i];
             if (!v->playing[i]) continue;

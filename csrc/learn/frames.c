@@ -24,6 +24,8 @@ kp_status kp_frames_open(kp_frames **out, kp_backend *backend, kp_ring *ring, co
 const uint8_t *kp_frames_memory(const kp_frames *f) { return kp_mirror_memory(f->mirror); }
 const char *kp_frames_where(const kp_frames *f) { return kp_mirror_where(f->mirror); }
 
+kp_status kp_frames_await(kp_frames *f, kp_err *err) { return kp_mirror_await(f->mirror, err); }
+
 kp_status kp_frames_refresh(kp_frames *f, kp_err *err) {
     size_t at = 0, bytes = 0;
     kp_status st = KP_OK;

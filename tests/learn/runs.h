@@ -17,7 +17,7 @@ enum { RUNS_MAX_P = 8 };
 
 /* Everything a run has, in some seconds: two environments, a replay that wraps, double Q, three steps,
  * target copies, evaluations cut at their cap. min_transitions is not a multiple of anything. */
-__attribute__((unused)) static kp_config runs_config(int n, const char *const *more) {
+__attribute__((unused)) static kp_config runs_config_of(const char *preset, int n, const char *const *more) {
     static const char *const small[] = {
         "env.game=breakout", "env.count=2", "env.workers=1", "threads=1", "train.agent_steps=400",
         "train.replay_ratio=0.25", "net.hidden=32", "dqn.batch=8", "buffer.transitions=256",
@@ -26,13 +26,17 @@ __attribute__((unused)) static kp_config runs_config(int n, const char *const *m
         "checkpoint.interval_seconds=0",
     };
     enum { N = sizeof small / sizeof *small };
-    const char *args[N + 16];
+    const char *args[N + 24];
     kp_config c;
     kp_err err = { "" };
     memcpy(args, small, sizeof small);
     for (int i = 0; i < n; i++) args[N + i] = more[i];
-    cr_assert_eq(kp_config_load(&c, NULL, "dqn-tianshou", N + n, args, &err), KP_OK, "%s", err.text);
+    cr_assert_eq(kp_config_load(&c, NULL, preset, N + n, args, &err), KP_OK, "%s", err.text);
     return c;
+}
+
+__attribute__((unused)) static kp_config runs_config(int n, const char *const *more) {
+    return runs_config_of("dqn-tianshou", n, more);
 }
 
 /* Members that differ in all that members may: seed, kappa, step size. `id` is who, not where. */

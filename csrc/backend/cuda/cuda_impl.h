@@ -43,6 +43,15 @@ kp_status kp_cuda_upload(void *impl, void *to, const void *from, size_t bytes, k
 kp_status kp_cuda_download(void *impl, void *to, const void *from, size_t bytes, kp_err *err);
 kp_status kp_cuda_sync(void *impl, kp_err *err);
 
+/* host_memory.c */
+size_t kp_cuda_available(void *impl);
+kp_status kp_cuda_map(void *impl, void *host, size_t bytes, void **device, kp_err *err);
+void kp_cuda_unmap(void *impl, void *host);
+kp_status kp_cuda_landing_open(void *impl, void **landing, size_t bytes, kp_err *err);
+kp_status kp_cuda_land(void *impl, void *landing, const void *from, size_t bytes, kp_err *err);
+kp_status kp_cuda_landed(void *impl, void *landing, const void **data, kp_err *err);
+void kp_cuda_landing_close(void *impl, void *landing);
+
 /* plan.c */
 kp_status kp_cuda_plan(void *impl, kp_program *program, kp_err *err);
 kp_status kp_cuda_run(void *impl, kp_program *program, const uint8_t *active, kp_err *err);

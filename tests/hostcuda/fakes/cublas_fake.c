@@ -69,28 +69,41 @@ typedef struct {
     int count;
 } product;
 
+enum { TILE = 4 }; /* of C, [TILE][TILE] sums at a time; A and B are padded to it with zeros */
+
+static int64_t padded(int64_t n) { return (n + TILE - 1) / TILE * TILE; }
+
 static void multiply(const product *p, int batch) {
-    const int64_t m = p->c.rows, n = p->c.columns, k = p->a.columns;
+    const int64_t m = p->c.rows, n = p->c.columns, k = p->a.columns, rows = padded(m);
     const float *a = p->a.at + batch * p->a.stride, *b = p->b.at + batch * p->b.stride;
     float *c = p->to + batch * p->c.stride;
-    double *column = malloc((size_t)(m + k * m) * sizeof *column), *packed = column + m;
-    if (!column) die("no memory");
+    double *a_packed = calloc((size_t)((rows + TILE) * k + 1), sizeof *a_packed),
+           *b_packed = a_packed + rows * k; /* [k][rows], [k][TILE] */
+    if (!a_packed) die("no memory");
     for (int64_t l = 0; l < k; l++)
         for (int64_t i = 0; i < m; i++)
-            packed[l * m + i] = (double)a[i * p->a.row_stride + l * p->a.column_stride];
-    for (int64_t j = 0; j < n; j++) {
-        for (int64_t i = 0; i < m; i++) column[i] = 0;
-        for (int64_t l = 0; l < k; l++) {
-            const double factor = (double)b[l * p->b.row_stride + j * p->b.column_stride];
-            for (int64_t i = 0; i < m; i++) column[i] += packed[l * m + i] * factor;
-        }
-        for (int64_t i = 0; i < m; i++) {
-            float *at = &c[i + j * p->c.column_stride];
-            double sum = (double)p->alpha * column[i];
-            *at = (float)(p->beta == 0 ? sum : sum + (double)p->beta * (double)*at);
+            a_packed[l * rows + i] = (double)a[i * p->a.row_stride + l * p->a.column_stride];
+    for (int64_t j0 = 0; j0 < n; j0 += TILE) {
+        const int64_t columns = n - j0 < TILE ? n - j0 : TILE;
+        for (int64_t l = 0; l < k; l++)
+            for (int64_t j = 0; j < columns; j++)
+                b_packed[l * TILE + j] = (double)
+                    b[l * p->b.row_stride + (j0 + j) * p->b.column_stride];
+        for (int64_t i0 = 0; i0 < m; i0 += TILE) {
+            double sum[TILE][TILE] = { { 0 } };
+            for (int64_t l = 0; l < k; l++)
+                for (int j = 0; j < TILE; j++)
+                    for (int i = 0; i < TILE; i++)
+                        sum[j][i] += a_packed[l * rows + i0 + i] * b_packed[l * TILE + j];
+            for (int64_t j = 0; j < columns; j++)
+                for (int64_t i = 0; i < TILE && i0 + i < m; i++) {
+                    float *at = &c[i0 + i + (j0 + j) * p->c.column_stride];
+                    double x = (double)p->alpha * sum[j][i];
+                    *at = (float)(p->beta == 0 ? x : x + (double)p->beta * (double)*at);
+                }
         }
     }
-    free(column);
+    free(a_packed);
 }
 
 static void multiply_all(void *context) {

@@ -13,7 +13,7 @@
 #include "runtime_impl.h"
 
 enum { ALIGN = 256, PAGE = 4096, MAX_ALLOCATIONS = 4096, POISONED_BYTES = 4 << 20 };
-enum { FREED, DEVICE, PINNED };
+enum { FREED, DEVICE, PINNED, REGISTERED }; /* registered: page-locked memory of others */
 
 typedef struct {
     int is, device;
@@ -31,7 +31,7 @@ static char *pages_of(const allocation *a) { return a->at - (uintptr_t)a->at % P
 
 static const allocation *find_mapping(const char *at) {
     for (int i = 0; i < n_list; i++) {
-        if (list[i].is == PINNED) continue;
+        if (list[i].is == PINNED || list[i].is == REGISTERED) continue;
         char *pages = pages_of(&list[i]);
         if (at >= pages - PAGE && at < pages + list[i].pages_bytes + PAGE) return &list[i];
     }
@@ -114,7 +114,7 @@ void hostcuda_check_arguments(const char *from, const char *end) {
         memcpy(&word, from, sizeof word);
         const char *at = (const char *)word;
         if (word < least || word > most || (uint32_t)word < 1u << 16 || find_live(at, DEVICE) ||
-            find_live(at, PINNED))
+            find_live(at, PINNED) || find_live(at, REGISTERED))
             continue;
         const allocation *a = find_mapping(at);
         if (a && a->is == FREED) hostcuda_stop("kernel is given an address of freed device memory");
@@ -213,4 +213,32 @@ cudaError_t cudaFreeHost(void *memory) {
     free(a->at);
     a->is = FREED, a->at = NULL, a->pages_bytes = 0;
     return hostcuda_say(code);
+}
+
+/* The device sees it where the host does. */
+cudaError_t cudaHostRegister(void *memory, size_t bytes, unsigned flags) {
+    HOSTCUDA_BEGIN_UNSAFE();
+    if (!memory || !bytes || (uintptr_t)memory % PAGE || flags != cudaHostRegisterMapped ||
+        hostcuda_touches_device(memory, bytes))
+        return hostcuda_say(cudaErrorInvalidValue);
+    if (find_live(memory, PINNED) || find_live(memory, REGISTERED))
+        return hostcuda_say(cudaErrorHostMemoryAlreadyRegistered);
+    new_allocation(REGISTERED, bytes)->at = memory;
+    return cudaSuccess;
+}
+
+cudaError_t cudaHostUnregister(void *memory) {
+    HOSTCUDA_BEGIN_UNSAFE();
+    allocation *a = find_start(memory, REGISTERED);
+    if (!a) return hostcuda_say(cudaErrorHostMemoryNotRegistered);
+    a->is = FREED, a->at = NULL;
+    return cudaSuccess;
+}
+
+cudaError_t cudaHostGetDevicePointer(void **device, void *memory, unsigned flags) {
+    HOSTCUDA_BEGIN();
+    if (!device || flags || !find_live(memory, REGISTERED))
+        return hostcuda_say(cudaErrorInvalidValue);
+    *device = memory;
+    return cudaSuccess;
 }
