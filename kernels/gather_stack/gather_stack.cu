@@ -4,7 +4,7 @@
 
 enum { THREADS = 256 };
 
-/* Where pixel `pixel` of sample b of member p lies in y. */
+/* Where a pixel lies in y; sample counts through all P * B. */
 static __device__ __forceinline__ float *place(const kp_gather_stack_args &a, int64_t sample, int pixel) {
     return a.y + sample * kp_image_floats(a.out) + kp_image_at(a.out, pixel / a.out.w, pixel % a.out.w);
 }

@@ -1,5 +1,5 @@
-/* grad_norm_chunks.cu: grid (n_chunks / CHUNKS, P); half a warp has a chunk. It reads 64 bytes at a time,
- * AHEAD of them before it adds: enough in flight to fill the memory's pipe with one agent's gradient. */
+/* grad_norm_chunks.cu: grid (n_chunks / CHUNKS, P); half a warp has a chunk and reads 64 bytes of it at
+ * once, AHEAD times before it adds: one agent's gradient has few threads, so each has much on its way. */
 #include "grad_norm_cuda.h"
 
 enum { CHUNKS = 4, THREADS = CHUNKS * KP_NORM_SUMS, AHEAD = 16 };
