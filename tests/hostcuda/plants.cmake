@@ -39,7 +39,7 @@ function(kp_add_plant name)
     cmake_path(GET plant_KERNEL FILENAME planted)
     list(REMOVE_ITEM others $<TARGET_OBJECTS:hostcuda_${planted}>)
     add_executable(plant_${name} plant.c $<TARGET_OBJECTS:hostcuda_case> $<TARGET_OBJECTS:hostcuda>
-                   $<TARGET_OBJECTS:hostcuda_plant_${name}> ${others})
+                   $<TARGET_OBJECTS:hostcuda_plant_${name}> ${others} ${layer_objects})
     target_link_libraries(plant_${name} PRIVATE kp_flags kappa_static)
     target_include_directories(plant_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
     add_test(NAME hostcuda_plant_${name} COMMAND plant_${name} "${plant_ROW}")

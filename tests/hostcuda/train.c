@@ -81,6 +81,13 @@ static void expect_same(const char *a, const char *b) {
     for (int p = 0; p < P; p++) runs_expect_same_state(a, P, p, b, P, p);
 }
 
+/* Arrays of a checkpoint lie at any byte. */
+static double value(const float *x, size_t k) {
+    float value;
+    memcpy(&value, (const char *)x + k * sizeof value, sizeof value);
+    return (double)value;
+}
+
 /* The largest difference of any weight or moment, relative to the largest value of its tensor. */
 static double distance(const char *a, const char *b) {
     static const char *const groups[] = { "theta", "target", "m", "v" };
@@ -95,11 +102,11 @@ static double distance(const char *a, const char *b) {
         double largest = 0, apart = 0;
         cr_assert_eq(n, m);
         for (size_t k = 0; k < n; k++) {
-            largest = fmax(largest, fabs((double)y[k]));
-            apart = fmax(apart, fabs((double)x[k] - (double)y[k]));
-            cr_assert(isfinite(x[k]), "%s: %s/%s of member %d", a, group, runs_tensors[t], p);
+            largest = fmax(largest, fabs(value(y, k)));
+            apart = fmax(apart, fabs(value(x, k) - value(y, k)));
+            cr_assert(isfinite(value(x, k)), "%s: %s/%s of member %d", a, group, runs_tensors[t],
+                      p);
         }
-
         if (largest > 0) most = fmax(most, apart / largest);
     }
     kp_checkpoint_close(ca);
