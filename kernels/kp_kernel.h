@@ -42,6 +42,7 @@
 typedef struct {
     struct CUstream_st *stream; /* cudaStream_t */
     struct cublasContext *blas; /* cublasHandle_t: its stream, workspace and precision are set */
+    struct kp_conv_engine *conv; /* conv/conv_engine.h; NULL: none */
     void *scratch;         /* cuda_scratch_bytes of device memory, 256-byte aligned, contents undefined */
     const uint8_t *active; /* [P] device memory, 0: that member's state stays as it is */
 } kp_cuda;

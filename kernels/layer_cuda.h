@@ -23,6 +23,8 @@ template <class T> constexpr int kp_width = (int)(sizeof(T) / sizeof(float));
 KP_HD float kp_add(float x, float y) { return x + y; }
 KP_HD float4 kp_add(float4 x, float4 y) { return float4{ x.x + y.x, x.y + y.y, x.z + y.z, x.w + y.w }; }
 
+KP_HD float4 kp_relu(float4 x) { return float4{ kp_relu(x.x), kp_relu(x.y), kp_relu(x.z), kp_relu(x.w) }; }
+
 KP_HD float4 kp_relu_gradient(float4 dx, float4 x) {
     return float4{ kp_relu_gradient(dx.x, x.x), kp_relu_gradient(dx.y, x.y), kp_relu_gradient(dx.z, x.z),
                    kp_relu_gradient(dx.w, x.w) };

@@ -1,7 +1,9 @@
 /* conv_backward_data.cu: dy times the transposed w gives the gradients of x's columns; each pixel
- * of dx gathers from them what its taps got, in the order (ky, kx). */
+ * of dx gathers from them what its taps got, in the order (ky, kx). Or by a plan, and ReLU's mask
+ * after it. */
 #include "blas_cuda.h"
 #include "conv_cuda.h"
+#include "conv_engine.h"
 #include "layer_cuda.h"
 
 /* Unlike the image, its gradients are never their own columns: mask and border come after. */
@@ -18,9 +20,11 @@ static kp_piece first_piece(const kp_conv_backward_data_args *a) {
 size_t kp_conv_backward_data_cuda_scratch(const void *args) {
     const kp_conv_backward_data_args *a = (const kp_conv_backward_data_args *)args;
     const kp_piece piece = first_piece(a);
-    return (size_t)(kp_piece_floats(piece, columns_floats(&a->shape)) +
-                    kp_piece_floats(piece, kp_columns_floats(kp_borderless(a->shape.out)))) *
-           sizeof(float);
+    const size_t products =
+        (size_t)(kp_piece_floats(piece, columns_floats(&a->shape)) +
+                 kp_piece_floats(piece, kp_columns_floats(kp_borderless(a->shape.out)))) *
+        sizeof(float);
+    return kp_conv_scratch(a->P, &a->shape, products, 0);
 }
 
 /* Grid (in.h of all samples, members); a block makes one row of dx. Offsets of x and dx: images of
@@ -85,11 +89,35 @@ static kp_status run(const kp_conv_backward_data_args *a, kp_piece piece, float 
                                             : gather<float>(a, piece, columns, cuda, err);
 }
 
-kp_status kp_conv_backward_data_cuda(const void *args, const kp_cuda *cuda, kp_err *err) {
-    const kp_conv_backward_data_args *a = (const kp_conv_backward_data_args *)args;
+static kp_status by_products(const kp_conv_backward_data_args *a, const kp_cuda *cuda,
+                             kp_err *err) {
     const kp_piece first = first_piece(a);
     float *columns = (float *)cuda->scratch,
           *dy = columns + kp_piece_floats(first, columns_floats(&a->shape));
     return kp_each_piece(a->P, a->B, first,
                          [&](kp_piece piece) { return run(a, piece, columns, dy, cuda, err); });
+}
+
+static kp_status by_plan(const kp_conv_backward_data_args *a, const kp_conv_plan *plan,
+                         const kp_cuda *cuda, kp_err *err) {
+    const char *op = "conv_backward_data";
+    float *krsc = (float *)cuda->scratch;
+    const kp_conv_pointers at = { a->dx, a->dy, krsc, NULL };
+    kp_status st = kp_conv_to_krsc_cuda(op, &a->shape, a->w, krsc, cuda, err);
+    if (!st) st = cuda->conv->run(cuda->conv, plan, &at, cuda->stream, err);
+    if (st || a->x_activation != KP_RELU) return st;
+    return kp_relu_rows_cuda(op, a->B, a->shape.in, a->x, a->dx, cuda, err);
+}
+
+static kp_status launch(const void *args, const kp_conv_plan *plan, const kp_cuda *cuda,
+                        kp_err *err) {
+    const kp_conv_backward_data_args *a = (const kp_conv_backward_data_args *)args;
+    return plan ? by_plan(a, plan, cuda, err) : by_products(a, cuda, err);
+}
+
+kp_status kp_conv_backward_data_cuda(const void *args, const kp_cuda *cuda, kp_err *err) {
+    const kp_conv_backward_data_args *a = (const kp_conv_backward_data_args *)args;
+    const kp_conv_task task = { KP_CONV_BACKWARD_DATA, a->B,  a->shape,
+                                { a->dx, a->dy, a->w, NULL }, a, launch };
+    return kp_conv_launch_cuda(&task, a->P, cuda, err);
 }

@@ -1,6 +1,8 @@
-/* conv_forward.cu: columns of x times w, then bias and activation into y's interior. */
+/* conv_forward.cu: columns of x times w, then bias and activation into y's interior; or by a plan
+ * that adds the bias, and ReLU after it, which keeps NaN. */
 #include "blas_cuda.h"
 #include "conv_cuda.h"
+#include "conv_engine.h"
 #include "layer_cuda.h"
 
 static int64_t sums_floats(const kp_conv_shape *s) {
@@ -14,9 +16,10 @@ static kp_piece first_piece(const kp_conv_forward_args *a) {
 size_t kp_conv_forward_cuda_scratch(const void *args) {
     const kp_conv_forward_args *a = (const kp_conv_forward_args *)args;
     const kp_piece piece = first_piece(a);
-    return (size_t)(kp_piece_floats(piece, sums_floats(&a->shape)) +
-                    kp_piece_floats(piece, kp_columns_floats(a->shape))) *
-           sizeof(float);
+    const size_t products = (size_t)(kp_piece_floats(piece, sums_floats(&a->shape)) +
+                                     kp_piece_floats(piece, kp_columns_floats(a->shape))) *
+                            sizeof(float);
+    return kp_conv_scratch(a->P, &a->shape, products, 0);
 }
 
 static kp_status run(const kp_conv_forward_args *a, kp_piece piece, float *sums, float *scratch,
@@ -45,11 +48,34 @@ static kp_status run(const kp_conv_forward_args *a, kp_piece piece, float *sums,
     return kp_bias_activation_cuda("conv_forward", &f, cuda, err);
 }
 
-kp_status kp_conv_forward_cuda(const void *args, const kp_cuda *cuda, kp_err *err) {
-    const kp_conv_forward_args *a = (const kp_conv_forward_args *)args;
+static kp_status by_products(const kp_conv_forward_args *a, const kp_cuda *cuda, kp_err *err) {
     const kp_piece first = first_piece(a);
     float *sums = (float *)cuda->scratch,
           *columns = sums + kp_piece_floats(first, sums_floats(&a->shape));
     return kp_each_piece(a->P, a->B, first,
                          [&](kp_piece piece) { return run(a, piece, sums, columns, cuda, err); });
+}
+
+static kp_status by_plan(const kp_conv_forward_args *a, const kp_conv_plan *plan,
+                         const kp_cuda *cuda, kp_err *err) {
+    const char *op = "conv_forward";
+    float *krsc = (float *)cuda->scratch;
+    const kp_conv_pointers at = { a->x, a->y, krsc, a->bias };
+    kp_status st = kp_conv_to_krsc_cuda(op, &a->shape, a->w, krsc, cuda, err);
+    if (!st) st = cuda->conv->run(cuda->conv, plan, &at, cuda->stream, err);
+    if (st || a->activation != KP_RELU) return st;
+    return kp_relu_rows_cuda(op, a->B, a->shape.out, NULL, a->y, cuda, err);
+}
+
+static kp_status launch(const void *args, const kp_conv_plan *plan, const kp_cuda *cuda,
+                        kp_err *err) {
+    const kp_conv_forward_args *a = (const kp_conv_forward_args *)args;
+    return plan ? by_plan(a, plan, cuda, err) : by_products(a, cuda, err);
+}
+
+kp_status kp_conv_forward_cuda(const void *args, const kp_cuda *cuda, kp_err *err) {
+    const kp_conv_forward_args *a = (const kp_conv_forward_args *)args;
+    const kp_conv_task task = { KP_CONV_FORWARD, a->B,   a->shape, { a->x, a->y, a->w, a->bias },
+                                a,               launch };
+    return kp_conv_launch_cuda(&task, a->P, cuda, err);
 }
