@@ -70,6 +70,9 @@ void kp_backend_close(kp_backend *b) {
 
 kp_device_kind kp_backend_kind(const kp_backend *b) { return b->ops->kind; }
 const char *kp_backend_describe(const kp_backend *b) { return b->description; }
+const char *kp_backend_note(const kp_backend *b, int i) {
+    return b->ops->note ? b->ops->note(b->impl, i) : NULL;
+}
 int kp_backend_n_threads(const kp_backend *b) { return b->n_threads; }
 
 kp_status kp_backend_alloc(kp_backend *b, void **memory, size_t bytes, const char *what,

@@ -23,6 +23,7 @@ typedef struct {
     kp_status (*open)(void **impl, int device, int n_threads, kp_err *err);
     void (*close)(void *impl);
     void (*describe)(const void *impl, char *text, size_t size); /* of what it runs on, one line */
+    const char *(*note)(const void *impl, int i); /* kp_backend_note; NULL: there are none */
 
     /* Zeroed, 64-byte aligned. KP_BAD_CONFIG says what was asked, what was free, which setting lowers it. */
     kp_status (*alloc)(void *impl, void **memory, size_t bytes, const char *what, kp_err *err);
@@ -60,6 +61,8 @@ void kp_backend_close(kp_backend *backend);
 kp_device_kind kp_backend_kind(const kp_backend *backend);
 /* "cpu, 2 threads, AVX2"; "cuda:0, NVIDIA H100 80GB HBM3, sm_90, driver 13.0" */
 const char *kp_backend_describe(const kp_backend *backend);
+/* Lines for a log on choices made while programs were planned, oldest first; NULL after the last. */
+const char *kp_backend_note(const kp_backend *backend, int i);
 int kp_backend_n_threads(const kp_backend *backend);
 
 kp_status kp_backend_alloc(kp_backend *backend, void **memory, size_t bytes, const char *what,

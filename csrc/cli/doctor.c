@@ -17,6 +17,7 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/cpu_features.h"
+#include "backend/cuda/cudnn_conv.h"
 #include "backend/cuda/requirements.h"
 #include "base/clock.h"
 #include "base/files.h"
@@ -161,6 +162,22 @@ static int driver_version(char *text, size_t size) {
 }
 
 #ifdef KAPPA_HAVE_CUDA
+static void check_cudnn(void) {
+#ifdef KAPPA_HAVE_CUDNN
+    char found[64], folder[KP_PATH];
+    kp_err err = { "" };
+    if (kp_cudnn_find(found, sizeof found, &err))
+        say(MISSING, "cuDNN", "%s; without it convolutions are products of cuBLAS", err.text);
+    else
+        say(OK, "cuDNN", "%s; plans are kept in %s", found,
+            kp_cudnn_default_folder(folder) ? folder : "no folder, for HOME is not set");
+#else
+    say(MISSING, "cuDNN",
+        "this build has none (it has where headers of cuDNN 9.8 or later are); convolutions are "
+        "products of cuBLAS");
+#endif
+}
+
 static void check_cuda(doctor *d) {
     char version[64] = "", found[300];
     kp_backend *backend = NULL;
@@ -173,6 +190,7 @@ static void check_cuda(doctor *d) {
         else if (!i && *version) say(OK, r->what, "%s, %s", version, found);
         else say(OK, r->what, "%s", found);
     }
+    check_cudnn();
     if (kp_cuda_require(0, NULL)) return;
     if (kp_backend_open(&backend, "cuda", 0, &err)) say(WRONG, "cuda", "%s", err.text);
     else say(OK, "cuda", "%s", kp_backend_describe(backend));

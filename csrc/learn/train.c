@@ -150,6 +150,8 @@ static kp_status open_learner(session *s, kp_err *err) {
                              .log = s->log };
     st = s->learner->open(&s->state, &o, err);
     if (st) return st;
+    const char *note;
+    for (int i = 0; (note = kp_backend_note(s->backend, i)); i++) kp_log_line(s->log, "%s", note);
     s->column = s->learner->columns(s->state, &s->n_columns);
     s->row = calloc((size_t)s->n_columns, sizeof *s->row);
     return s->row ? KP_OK : kp_fail(err, KP_BAD_CONFIG, "metrics: out of host memory");

@@ -10,8 +10,9 @@
 #include <string.h>
 
 #include "blas_cuda.h"
-#include "conv/conv.h"
+#include "conv/conv_engine.h"
 #include "dense/dense.h"
+#include "hostcuda/fakes/conv_fake.h"
 #include "hostcuda/hostcuda.h"
 #include "kernels/op_case.h"
 
@@ -55,13 +56,63 @@ static cublasHandle_t handle(void) {
     return made;
 }
 
+/* ---- an engine: one plan, for what was chosen last ---------------------------------------------
+ */
+
+static struct {
+    kp_conv_engine hook;
+    conv_fake conv;
+    int64_t at_x, at_y; /* floats from the arrays to what is convolved */
+    int n_runs;
+} engine;
+
+static conv_fake_view view_of(int64_t n, int64_t c, int64_t h, int64_t w, int64_t floats,
+                              int64_t row) {
+    return (conv_fake_view){ { n, c, h, w }, { floats, 1, row, c } };
+}
+
+static kp_status choose(kp_conv_engine *e, const kp_conv_task *t, const kp_cuda *cuda,
+                        const kp_conv_plan **plan, kp_err *err) {
+    const kp_conv_shape *s = &t->shape;
+    const kp_image *in = &s->in, *out = &s->out;
+    (void)e, (void)cuda, (void)err;
+    engine.conv = (conv_fake){
+        .kind = (conv_fake_kind)t->kind,
+        .stride = s->stride,
+        .x = view_of(t->B, in->c, s->pad_top + in->h + in->bottom, s->pad_left + in->w + in->right,
+                     kp_image_floats(*in), kp_image_row(*in)),
+        .w = view_of(out->c, in->c, s->kernel, s->kernel, (int64_t)s->kernel * s->kernel * in->c,
+                     (int64_t)s->kernel * in->c),
+        .y = view_of(t->B, out->c, out->h, out->w, kp_image_floats(*out), kp_image_row(*out)),
+    };
+    engine.at_x = kp_image_at(*in, -s->pad_top, -s->pad_left);
+    engine.at_y = kp_image_at(*out, 0, 0);
+    *plan = (const kp_conv_plan *)&engine.conv;
+    return KP_OK;
+}
+
+static float *writable(const float *p) { return (float *)(uintptr_t)p; }
+
+static kp_status run_plan(kp_conv_engine *e, const kp_conv_plan *plan, const kp_conv_pointers *at,
+                          struct CUstream_st *stream, kp_err *err) {
+    (void)e, (void)stream, (void)err;
+    engine.n_runs++;
+    conv_fake_run((const conv_fake *)plan, writable(at->x) + engine.at_x, writable(at->w),
+                  writable(at->y) + engine.at_y, at->bias);
+    return KP_OK;
+}
+
+static void install_engine(void) { engine.hook = (kp_conv_engine){ choose, run_plan }; }
+
 static void run(const char *what, int op, const void *args) {
     const launcher *l = launcher_of(op);
     kp_err err = { "" };
     size_t bytes = l->scratch_bytes ? l->scratch_bytes(args) : 0;
     unsigned char *scratch = aligned_alloc(256, (bytes + GUARD + 255) / 256 * 256);
     memset(scratch, POISON, bytes + GUARD);
-    kp_cuda cuda = { .blas = handle(), .scratch = scratch };
+    kp_cuda cuda = { .blas = handle(),
+                     .scratch = scratch,
+                     .conv = engine.hook.choose ? &engine.hook : NULL };
     cr_assert_eq(l->run(args, &cuda, &err), KP_OK, "%s: %s", what, err.text);
     for (size_t i = 0; i < GUARD; i++)
         cr_assert_eq(scratch[bytes + i], POISON, "%s: wrote past its scratch memory", what);
@@ -105,6 +156,62 @@ Test(hostcuda_layers, member_equals_itself_alone) {
     }
 }
 
+/* The border of dx is unspecified: back to what it was. */
+static void forget_border(const kp_conv_backward_data_args *a) {
+    const kp_image i = a->shape.in;
+    for (int64_t at = 0; at < a->B * kp_image_floats(i); at++) {
+        int64_t in_image = at % kp_image_floats(i), row = kp_image_row(i);
+        int64_t y = in_image / row - i.top, x = in_image % row / i.c - i.left;
+        if (y < 0 || y >= i.h || x < 0 || x >= i.w) memset(&a->dx[at], POISON, sizeof *a->dx);
+    }
+}
+
+/* The same with an engine, which gets what one member has, and no more. */
+Test(hostcuda_layers, one_member_by_an_engine) {
+    int n_runs = 0;
+    install_engine();
+    for (const kp_op_row *row = kp_layer_rows; row->name; row++) {
+        const int is_conv = row->op == KP_OP_conv_forward || row->op == KP_OP_conv_backward_data ||
+                            row->op == KP_OP_conv_backward_weights;
+        for (unsigned order = 0; is_conv && order < N_ORDERS; order++) {
+            char says[128];
+            hostcuda_order(order);
+            engine.n_runs = 0;
+            kp_case got = run_row(row, 1, 0), want = kp_case_open(row, 1, 0);
+            const kp_conv_forward_args *f = (const void *)got.args;
+            int is_aligned = row->op != KP_OP_conv_forward || (uintptr_t)f->bias % 16 == 0;
+            cr_expect_eq(engine.n_runs, is_aligned, "%s: %d runs", row->name, engine.n_runs);
+            n_runs += engine.n_runs;
+            row->reference(want.args);
+            if (row->op == KP_OP_conv_backward_data) forget_border((const void *)got.args);
+            cr_assert(!kp_case_is_far(&got, &want, TOLERANCE, says, sizeof says),
+                      "%s, order %u: %s", row->name, order, says);
+            kp_case_close(&got), kp_case_close(&want);
+        }
+        engine.n_runs = 0;
+        kp_case two = run_row(row, 2, 0);
+        cr_expect_eq(engine.n_runs, 0, "%s: two members", row->name);
+        kp_case_close(&two);
+    }
+    cr_expect(n_runs > 8 * N_ORDERS, "%d runs", n_runs);
+}
+
+Test(hostcuda_layers, memory_that_is_not_aligned_is_not_for_an_engine) {
+    const kp_image image = { .h = 1, .w = 1, .c = 1 };
+    const kp_conv_shape shape = { .in = image, .out = image, .kernel = 1, .stride = 1 };
+    _Alignas(16) float x[2] = { 1, 1 }, y[2], w[2] = { 2, 2 }, bias[2] = { 0, 0 };
+    install_engine();
+    for (int k = 0; k < 4; k++) {
+        kp_conv_forward_args a = {
+            1, 1, shape, KP_LINEAR, x + (k == 1), w, bias + (k == 2), 0, y + (k == 3)
+        };
+        engine.n_runs = 0;
+        run("one value", KP_OP_conv_forward, &a);
+        cr_expect_eq(engine.n_runs, k == 0, "case %d", k);
+        cr_expect_eq(y[k == 3], 2.0f, "case %d", k);
+    }
+}
+
 /* ---- single values: n = 1 and 4 channels, which go by float and float4 -------------------------
  */
 
@@ -123,7 +230,7 @@ static const struct {
 
 static int same(float x, float y) { return isnan(y) ? isnan(x) : x == y; }
 
-Test(hostcuda_layers, relu_of_single_values) {
+static void check_single_values(void) {
     for (size_t k = 0; k < KP_COUNT(value_cases); k++)
         for (int n = 1; n <= 4; n += 3) {
             const char *name = value_cases[k].name;
@@ -145,6 +252,13 @@ Test(hostcuda_layers, relu_of_single_values) {
                 cr_expect(same(dx[n - 1], value_cases[k].dx), "%s: dx %g", name, (double)dx[n - 1]);
             }
         }
+}
+
+Test(hostcuda_layers, relu_of_single_values) { check_single_values(); }
+
+Test(hostcuda_layers, relu_of_single_values_by_an_engine) {
+    install_engine();
+    check_single_values();
 }
 
 /* ---- scratch memory and errors ----------------------------------------------------------------

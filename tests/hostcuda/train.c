@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "cuda_runtime_api.h"
+#include "fakes/cudnn_fake.h"
 #include "hostcuda.h"
 #include "runtime.h"
 
@@ -59,11 +60,15 @@ static void set_up(kp_config member[P], const char *preset, const char *game, co
     for (int p = 0; p < P; p++) member[p] = runs_member(&common, p);
 }
 
-static void train(char dir[KP_PATH], const char *name, const kp_config *member) {
+static void train_some(char dir[KP_PATH], const char *name, const kp_config *member, int n) {
     kp_err err = { "" };
     cr_assert_eq(kp_path_join(dir, home, name, NULL), KP_OK);
-    cr_assert_eq(kp_train(&(kp_train_options){ .dir = dir, .member = member, .P = P }, &err), KP_OK,
+    cr_assert_eq(kp_train(&(kp_train_options){ .dir = dir, .member = member, .P = n }, &err), KP_OK,
                  "%s: %s", name, err.text);
+}
+
+static void train(char dir[KP_PATH], const char *name, const kp_config *member) {
+    train_some(dir, name, member, P);
 }
 
 static void run(char dir[KP_PATH], const char *name, const char *preset, const char *game,
@@ -89,16 +94,16 @@ static double value(const float *x, size_t k) {
 }
 
 /* The largest difference of any weight or moment, relative to the largest value of its tensor. */
-static double distance(const char *a, const char *b) {
+static double distance(const char *a, const char *b, int n_members) {
     static const char *const groups[] = { "theta", "target", "m", "v" };
     kp_checkpoint *ca = runs_checkpoint(a), *cb = runs_checkpoint(b);
     double most = 0;
-    for (int i = 0; i < 4 * RUNS_TENSORS * P; i++) {
+    for (int i = 0; i < 4 * RUNS_TENSORS * n_members; i++) {
         const char *group = groups[i % 4];
         int t = i / 4 % RUNS_TENSORS, p = i / 4 / RUNS_TENSORS;
         size_t n, m;
-        const float *x = runs_tensor(ca, group, t, P, p, &n),
-                    *y = runs_tensor(cb, group, t, P, p, &m);
+        const float *x = runs_tensor(ca, group, t, n_members, p, &n),
+                    *y = runs_tensor(cb, group, t, n_members, p, &m);
         double largest = 0, apart = 0;
         cr_assert_eq(n, m);
         for (size_t k = 0; k < n; k++) {
@@ -129,7 +134,7 @@ Test(hostcuda_train, as_on_the_cpu, .timeout = 900) {
         run(cpu, name, runs[i].preset, runs[i].game, "cpu", UPDATES);
         snprintf(name, sizeof name, "%s-cuda", runs[i].preset);
         run(cuda, name, runs[i].preset, runs[i].game, "cuda", UPDATES);
-        double apart = distance(cuda, cpu);
+        double apart = distance(cuda, cpu, P);
         cr_expect(apart < 1e-4, "%s: weights are %g apart", runs[i].preset, apart);
         cr_expect(apart > 0, "%s: the CPU's sums are in another order", runs[i].preset);
     }
@@ -183,4 +188,29 @@ Test(hostcuda_train, frames_that_do_not_fit_on_the_device, .timeout = 900) {
     char *says = runs_text(small, "log.txt");
     cr_expect(strstr(says, "replay: its frames are in page-locked host memory"), "%s", says);
     free(says);
+}
+
+/* The first start measures, the second knows; both give the same bits. */
+Test(hostcuda_train, one_agent_by_cudnn, .timeout = 900) {
+    char cpu[KP_PATH], cuda[KP_PATH], again[KP_PATH];
+    kp_config member[P];
+    setenv("XDG_CACHE_HOME", home, 1);
+    cudnn_fake_has = (cudnn_fake_machine){ .ms = { 1, -0.5f, 2 } };
+    set_up(member, "dqn-dopamine", "pong", "cpu", SOME_UPDATES, "256");
+    train_some(cpu, "cpu", member, 1);
+    set_up(member, "dqn-dopamine", "pong", "cuda", SOME_UPDATES, "256");
+    train_some(cuda, "cuda", member, 1);
+    double apart = distance(cuda, cpu, 1);
+    cr_expect(apart < 1e-4 && apart > 0, "weights are %g apart", apart);
+    char *says = runs_text(cuda, "log.txt");
+    cr_expect(strstr(says, "convolution: weight gradient in fp32, batch 2, "), "%s", says);
+    cr_expect(strstr(says, ": cuDNN, cuDNN's engine 1"), "%s", says);
+    cr_expect(!strstr(says, ": products"), "%s", says);
+    free(says);
+
+    int searches = cudnn_fake_did.searches;
+    cudnn_fake_has.ms[0] = -0.9f;
+    train_some(again, "again", member, 1);
+    cr_expect_eq(cudnn_fake_did.searches, searches);
+    cr_expect_eq(distance(again, cuda, 1), 0.0);
 }

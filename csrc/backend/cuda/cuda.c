@@ -1,19 +1,43 @@
 /* cuda.c: opening a GPU, and the table. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cuda_impl.h"
 #include "requirements.h"
+
+void kp_cuda_note(kp_cuda_backend *c, const char *format, ...) {
+    char text[512];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    char *line = strdup(text);
+    char **lines = line ? realloc(c->notes.line, (size_t)(c->notes.n + 1) * sizeof *lines) : NULL;
+    if (lines) c->notes.line = lines, lines[c->notes.n++] = line;
+    else free(line);
+}
+
+static const char *cuda_note(const void *impl, int i) {
+    const kp_cuda_notes *notes = &((const kp_cuda_backend *)impl)->notes;
+    return i < notes->n ? notes->line[i] : NULL;
+}
 
 static void cuda_close(void *impl) {
     kp_cuda_backend *c = impl;
     if (!kp_cuda_enter(c, NULL)) {
         if (c->stream) cudaStreamSynchronize(c->stream);
+#ifdef KAPPA_HAVE_CUDNN
+        kp_cuda_conv_close(c);
+#endif
         kp_staging_close(c);
         if (c->blas) cublasDestroy(c->blas);
         if (c->workspace) cudaFree(c->workspace);
         if (c->stream) cudaStreamDestroy(c->stream);
     }
+    for (int i = 0; i < c->notes.n; i++) free(c->notes.line[i]);
+    free(c->notes.line);
     free(c);
 }
 
@@ -56,6 +80,9 @@ static kp_status cuda_open(void **impl, int device, int n_threads, kp_err *err) 
         st = KP_CUDA_CALL(c, err, cudaStreamCreateWithFlags, &c->stream, cudaStreamNonBlocking);
     if (!st) st = open_blas(c, device_is.major, err);
     if (!st) st = kp_staging_open(c, err);
+#ifdef KAPPA_HAVE_CUDNN
+    if (!st) st = kp_cuda_conv_open(c, err);
+#endif
     if (st) {
         cuda_close(c);
         return st;
@@ -77,6 +104,7 @@ const kp_backend_ops kp_backend_cuda = {
     .open = cuda_open,
     .close = cuda_close,
     .describe = cuda_describe,
+    .note = cuda_note,
     .alloc = kp_cuda_alloc,
     .release = kp_cuda_release,
     .upload = kp_cuda_upload,

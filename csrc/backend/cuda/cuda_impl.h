@@ -22,6 +22,12 @@ typedef struct {
     cudaEvent_t done[KP_STAGING_SEGMENTS]; /* the last copy out of a segment that was left */
 } kp_staging;
 
+/* What the user may want to know of choices made, a line each. */
+typedef struct {
+    char **line; /* owned */
+    int n;
+} kp_cuda_notes;
+
 typedef struct {
     int device;
     char description[192];
@@ -29,6 +35,8 @@ typedef struct {
     cublasHandle_t blas;
     void *workspace; /* of cuBLAS */
     kp_staging staging;
+    struct kp_conv_engine *conv; /* NULL: none */
+    kp_cuda_notes notes;
     const char *last; /* name of the program that was run last; NULL: none, or it is closed */
 } kp_cuda_backend;
 
@@ -51,6 +59,17 @@ kp_status kp_cuda_landing_open(void *impl, void **landing, size_t bytes, kp_err 
 kp_status kp_cuda_land(void *impl, void *landing, const void *from, size_t bytes, kp_err *err);
 kp_status kp_cuda_landed(void *impl, void *landing, const void **data, kp_err *err);
 void kp_cuda_landing_close(void *impl, void *landing);
+
+/* conv_engine.c: convolutions of one member by cuDNN, which is looked for when the first is planned. The
+ * variable KAPPA_CONV is auto (or not set), cudnn or im2col; KP_BAD_CONFIG: it is something else. */
+#ifdef KAPPA_HAVE_CUDNN
+kp_status kp_cuda_conv_open(kp_cuda_backend *c, kp_err *err);
+void kp_cuda_conv_close(kp_cuda_backend *c);
+#endif
+
+/* cuda.c: adds a line; without memory for it there is none. */
+void kp_cuda_note(kp_cuda_backend *c, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* plan.c */
 kp_status kp_cuda_plan(void *impl, kp_program *program, kp_err *err);

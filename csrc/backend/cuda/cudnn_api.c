@@ -1,25 +1,15 @@
-/* cudnn_api.c: the library and its descriptors. */
-#include <dlfcn.h>
+/* cudnn_api.c: descriptors. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "cudnn_impl.h"
 
-enum { OLDEST = 90800 }; /* plans from the description of a device */
-
-#define NEXT "; install cuDNN 9.8 or later, or use device=cpu"
-
-/* Never unloaded: it starts threads and exit handlers of its own. */
-kp_status kp_cudnn_load(kp_cudnn_api *api, kp_err *err) {
-    void *library = dlopen("libcudnn.so.9", RTLD_NOW | RTLD_LOCAL);
-    if (!library) return kp_fail(err, KP_DEVICE, "%s" NEXT, dlerror());
-#define FIND(name)                                                                                 \
-    if (!(*(void **)&api->name = dlsym(library, #name)))                                           \
-        return kp_fail(err, KP_DEVICE, "libcudnn.so.9 has no " #name NEXT);
-    KP_CUDNN_FUNCTIONS(FIND)
-#undef FIND
-    if (api->cudnnGetVersion() < OLDEST)
-        return kp_fail(err, KP_DEVICE, "libcudnn.so.9 is version %zu" NEXT, api->cudnnGetVersion());
+kp_status kp_cudnn_find(char *found, size_t size, kp_err *err) {
+    kp_cudnn_api api;
+    kp_status st = kp_cudnn_load(&api, err);
+    if (st) return st;
+    size_t v = api.cudnnGetVersion();
+    snprintf(found, size, "%zu.%zu.%zu", v / 10000, v / 100 % 100, v % 100);
     return KP_OK;
 }
 

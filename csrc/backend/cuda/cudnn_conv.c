@@ -2,6 +2,7 @@
 #include "cudnn_conv.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,6 +107,7 @@ kp_status kp_cudnn_plan(kp_conv_plan **out, kp_cudnn *c, const kp_cudnn_conv *co
     kp_conv_plan *p = calloc(1, sizeof *p);
     if (!p) return kp_fail(err, KP_DEVICE, "cuDNN plan: out of host memory");
     p->conv = *conv;
+    p->plain_ms = NAN;
     if (conv->kind != KP_CUDNN_FORWARD) p->conv.has_bias = 0, p->conv.activation = KP_LINEAR;
     kp_cudnn_conv_text(p->text, sizeof p->text, &p->conv);
     for (kp_conv_plan *old = c->plans; old; old = old->next) {
@@ -140,6 +142,9 @@ int kp_conv_plan_n_candidates(const kp_conv_plan *p) { return p->n; }
 const kp_cudnn_candidate *kp_conv_plan_candidate(const kp_conv_plan *p, int i) {
     return &p->choice[i].is;
 }
+
+float kp_conv_plan_plain_ms(const kp_conv_plan *p) { return p->plain_ms; }
+void kp_conv_plan_set_plain_ms(kp_conv_plan *p, float ms) { p->plain_ms = ms; }
 
 /* The fastest first; where times are equal, as it was. */
 static void sort(kp_conv_plan *p) {

@@ -89,6 +89,9 @@ typedef struct {
 /* $XDG_CACHE_HOME/kappa/plans or ~/.cache/kappa/plans; NULL, and path "", where neither is set. */
 const char *kp_cudnn_default_folder(char path[KP_PATH]);
 
+/* Loads the library and says its version. KP_DEVICE, with what to do, where it is missing or too old. */
+kp_status kp_cudnn_find(char *found, size_t size, kp_err *err);
+
 /* KP_DEVICE, with what to do, where the library is missing or too old, or there is no device. */
 kp_status kp_cudnn_open(kp_cudnn **cudnn, const kp_cudnn_options *options, kp_err *err);
 void kp_cudnn_close(kp_cudnn *cudnn); /* with its plans; NULL is fine */
@@ -119,3 +122,8 @@ typedef kp_status (*kp_cudnn_time)(void *to, const kp_conv_plan *plan, float *ms
  * file. Where all failed: the error of the last, and the plan stays as it was. */
 kp_status kp_cudnn_choose(kp_cudnn *cudnn, kp_conv_plan *plan, kp_cudnn_time time, void *to,
                           kp_err *err);
+
+/* Milliseconds of the same by other means, for the caller to compare; NAN: not measured. What is set is
+ * kept in the plan's file by the next kp_cudnn_choose. */
+float kp_conv_plan_plain_ms(const kp_conv_plan *plan);
+void kp_conv_plan_set_plain_ms(kp_conv_plan *plan, float ms);

@@ -1,7 +1,8 @@
 /* cudnn_file.c: a plan's candidates as a file, FOLDER/HASH.json:
  *
- *     { "key": what it is a plan for, "candidates": [{ "ms": number or null, "plan": cuDNN's JSON
- * }, ...], "xxh64": of the rest, as jansson writes it compactly and sorted }
+ *     { "key": what it is a plan for, "plain_ms": number or null,
+ *       "candidates": [{ "ms": number or null, "plan": cuDNN's JSON }, ...],
+ *       "xxh64": of the rest, as jansson writes it compactly and sorted }
  *
  * cuDNN takes whatever JSON it can read for a plan, another engine included: hence the checksum,
  * which also shows where two processes wrote the same file at once. */
@@ -46,6 +47,11 @@ static void sum_of(char hash[17], const json_t *root) {
     free(text);
 }
 
+static json_t *write_ms(float ms) { return isnan(ms) ? json_null() : json_real((double)ms); }
+static float read_ms(const json_t *ms) {
+    return json_is_number(ms) ? (float)json_number_value(ms) : NAN;
+}
+
 /* ---- reading -------------------------------------------------------------------------------- */
 
 static kp_status read_candidates(kp_conv_plan *p, const kp_cudnn *cudnn, const json_t *list,
@@ -54,12 +60,11 @@ static kp_status read_candidates(kp_conv_plan *p, const kp_cudnn *cudnn, const j
     size_t i;
     kp_status st = KP_OK;
     json_array_foreach(list, i, one) {
-        const json_t *ms = json_object_get(one, "ms");
+        float ms = read_ms(json_object_get(one, "ms"));
         const char *plan = json_string_value(json_object_get(one, "plan"));
         if (!plan || p->n == KP_CUDNN_CANDIDATES)
             return kp_fail(err, KP_BAD_DATA, "candidate %zu is no plan", i);
-        st = kp_conv_plan_add(p, cudnn, plan, json_is_null(ms) ? NAN : (float)json_number_value(ms),
-                              err);
+        st = kp_conv_plan_add(p, cudnn, plan, ms, err);
         if (st) return st;
     }
     return p->n ? KP_OK : kp_fail(err, KP_BAD_DATA, "it has no candidates");
@@ -76,6 +81,7 @@ static kp_status read_json(kp_conv_plan *p, const kp_cudnn *cudnn, json_t *root,
     sum_of(is, root);
     if (strcmp(is, said) != 0) return kp_fail(err, KP_BAD_DATA, "it is damaged");
     if (strcmp(key, key_said) != 0) return kp_fail(err, KP_BAD_DATA, "it is for %.300s", key_said);
+    p->plain_ms = read_ms(json_object_get(root, "plain_ms"));
     return read_candidates(p, cudnn, json_object_get(root, "candidates"), err);
 }
 
@@ -94,6 +100,7 @@ void kp_conv_plan_read(kp_conv_plan *p, const kp_cudnn *cudnn) {
         snprintf(line, sizeof line, "%s: not used, the plan is made again: %s", path, err.text);
         warn(cudnn, line);
         kp_conv_plan_clear(p, cudnn);
+        p->plain_ms = NAN;
     }
     json_decref(root);
     free(bytes);
@@ -104,12 +111,11 @@ void kp_conv_plan_read(kp_conv_plan *p, const kp_cudnn *cudnn) {
 static json_t *write_json(const kp_conv_plan *p, const kp_cudnn *cudnn) {
     char key[KEY], sum[17];
     make_key(key, p, cudnn);
-    json_t *list = json_array(), *root = json_pack("{s:s, s:o}", "key", key, "candidates", list);
-    for (int i = 0; i < p->n; i++) {
-        float ms = p->choice[i].is.ms;
-        json_t *time = isnan(ms) ? json_null() : json_real((double)ms);
-        json_array_append_new(list, json_pack("{s:o, s:s}", "ms", time, "plan", p->choice[i].json));
-    }
+    json_t *list = json_array(), *root = json_pack("{s:s, s:o, s:o}", "key", key, "plain_ms",
+                                                   write_ms(p->plain_ms), "candidates", list);
+    for (int i = 0; i < p->n; i++)
+        json_array_append_new(list, json_pack("{s:o, s:s}", "ms", write_ms(p->choice[i].is.ms),
+                                              "plan", p->choice[i].json));
     sum_of(sum, root);
     json_object_set_new(root, "xxh64", json_string(sum));
     return root;

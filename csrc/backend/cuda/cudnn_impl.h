@@ -48,6 +48,7 @@ struct kp_conv_plan {
     kp_cudnn_conv conv;
     char text[256]; /* the convolution, unambiguously */
     int n, current;
+    float plain_ms; /* NAN: not measured */
     kp_cudnn_choice choice[KP_CUDNN_CANDIDATES];
 };
 
@@ -66,7 +67,7 @@ typedef struct {
     cudnnBackendDescriptor_t made[KP_CUDNN_MADE];
 } kp_cudnn_maker;
 
-kp_status kp_cudnn_load(kp_cudnn_api *api, kp_err *err);
+kp_status kp_cudnn_load(kp_cudnn_api *api, kp_err *err); /* cudnn_library.c */
 
 /* KP_DEVICE: "cuDNN 9.19.0 on NVIDIA H200, WHAT: CALL: CODE (its own words)". */
 kp_status kp_cudnn_check(const kp_cudnn *cudnn, cudnnStatus_t code, const char *what,

@@ -20,7 +20,11 @@ static kp_status launch(const kp_cuda_backend *c, const kp_program *p, int step,
     const cuda_plan *plan = p->plan;
     const kp_step *s = &p->steps[step];
     const kp_cuda context = {
-        .stream = c->stream, .blas = c->blas, .scratch = plan->scratch, .active = plan->active
+        .stream = c->stream,
+        .blas = c->blas,
+        .conv = c->conv,
+        .scratch = plan->scratch,
+        .active = plan->active,
     };
     kp_status st = s->op->cuda(s->args, &context, err);
     if (st) kp_err_prefix(err, "cuda:%d: ", c->device);

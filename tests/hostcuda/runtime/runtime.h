@@ -38,7 +38,10 @@ typedef struct {
 } hostcuda_counts;
 extern hostcuda_counts hostcuda_did;
 
-/* Memory, streams, events, graphs and cuBLAS handles that have not been given back. */
+/* What kernels have taken, for events: 1 ms each, and what they add themselves. */
+extern double hostcuda_clock_ms;
+
+/* Memory, streams, events, graphs and handles of libraries that have not been given back. */
 int hostcuda_n_alive(void);
 
 /* Work for a stream: run(context) in its turn, on a copy of context. */

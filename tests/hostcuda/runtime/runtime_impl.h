@@ -19,7 +19,7 @@ int hostcuda_current(void); /* device */
 _Noreturn void hostcuda_stop(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Handles that are alive. */
-typedef enum { STREAM, EVENT, GRAPH, GRAPH_EXEC, BLAS } hostcuda_kind;
+typedef enum { STREAM, EVENT, GRAPH, GRAPH_EXEC, BLAS, CUDNN, CUDNN_PART } hostcuda_kind;
 void *hostcuda_new(hostcuda_kind kind, size_t bytes); /* zeroed */
 int hostcuda_is(hostcuda_kind kind, const void *handle);
 void hostcuda_delete(const void *handle);

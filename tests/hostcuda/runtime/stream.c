@@ -24,7 +24,8 @@ struct CUstream_st {
 };
 struct CUevent_st {
     cudaStream_t stream;
-    int recorded, reached;
+    int recorded, reached, has_no_time;
+    double ms; /* when it was reached last */
 };
 struct CUgraph_st {
     queue work;
@@ -61,12 +62,15 @@ static void clear(queue *q) {
 
 /* ---- doing the work ---- */
 
+double hostcuda_clock_ms;
+
 static void run(task *t) {
     if (*t->who == 'k' && hostcuda_has.fails) {
         hostcuda_break(hostcuda_has.fails);
         hostcuda_has.fails = cudaSuccess;
         return;
     }
+    hostcuda_clock_ms += *t->who == 'k';
     hostcuda_open_memory(t->who);
     t->run(t->context);
 }
@@ -204,6 +208,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
     if (!event || flags & ~(unsigned)cudaEventDisableTiming)
         return hostcuda_say(cudaErrorInvalidValue);
     *event = hostcuda_new(EVENT, sizeof **event);
+    (*event)->has_no_time = (flags & cudaEventDisableTiming) != 0;
     return cudaSuccess;
 }
 
@@ -215,7 +220,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 
 static void run_event(void *context) {
     cudaEvent_t event = *(cudaEvent_t *)context;
-    if (hostcuda_is(EVENT, event)) event->reached++;
+    if (hostcuda_is(EVENT, event)) event->reached++, event->ms = hostcuda_clock_ms;
 }
 
 /* Not for a stream that captures, in which CUDA gives events another meaning. */
@@ -239,6 +244,17 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     return drain(event->stream, event);
 }
 
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t begin, cudaEvent_t end) {
+    HOSTCUDA_BEGIN_UNSAFE();
+    if (!hostcuda_is(EVENT, begin) || !hostcuda_is(EVENT, end) || begin->has_no_time ||
+        end->has_no_time || !begin->recorded || !end->recorded)
+        return hostcuda_say(cudaErrorInvalidResourceHandle);
+    if (begin->reached != begin->recorded || end->reached != end->recorded)
+        return hostcuda_say(cudaErrorNotReady);
+    *ms = (float)(end->ms - begin->ms);
+    return cudaSuccess;
+}
+
 /* ---- captures and graphs ---- */
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode) {
@@ -249,6 +265,13 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMo
         return hostcuda_say(cudaErrorInvalidValue);
     if (stream->graph) return hostcuda_say(cudaErrorIllegalState);
     stream->graph = hostcuda_new(GRAPH, sizeof *stream->graph);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *status) {
+    HOSTCUDA_BEGIN();
+    if (!hostcuda_is(STREAM, stream)) return hostcuda_say(cudaErrorInvalidResourceHandle);
+    *status = stream->graph ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
     return cudaSuccess;
 }
 
