@@ -153,7 +153,7 @@ Test(hostcuda_conv_engine, the_fastest_way_is_taken) {
     ok(open_net(&n, "cuda", 1));
     expect_captured((const int[]){ TIMED, TIMED + 3, TIMED });
     expect_note(&n, "convolutions: hostcuda, sm_90, 1 SMs, cuDNN 9.19.0");
-    expect_note(&n, ": cuDNN, cuDNN's engine 1 (TILE_SIZE=11) takes");
+    expect_note(&n, ": cuDNN; cuDNN's engine 1 (TILE_SIZE=11) takes");
     expect_as_on_the_cpu(&n);
     close_net(&n);
 }
@@ -165,7 +165,7 @@ Test(hostcuda_conv_engine, products_are_taken_where_they_are_faster) {
     cudnn_fake_has.ms[0] = 6;
     ok(open_net(&n, "cuda", 1));
     expect_captured((const int[]){ TIMED, TIMED, TIMED });
-    expect_note(&n, ": products, cuDNN's engine 2 (TILE_SIZE=12) takes");
+    expect_note(&n, ": products; cuDNN's engine 2 (TILE_SIZE=12) takes");
     expect_as_on_the_cpu(&n);
     close_net(&n);
 }

@@ -20,9 +20,13 @@ static void add(float *to, const float *from, float factor, int64_t n) {
 }
 
 static double dot(const float *a, const float *b, int64_t n) {
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += (double)a[i] * (double)b[i];
-    return sum;
+    enum { LANES = 4 };
+    double sum[LANES] = { 0 };
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES; k++) sum[k] += (double)a[i + k] * (double)b[i + k];
+    for (; i < n; i++) sum[0] += (double)a[i] * (double)b[i];
+    return sum[0] + sum[1] + (sum[2] + sum[3]);
 }
 
 /* All that one value of y has to do with. */
