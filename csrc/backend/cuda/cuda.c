@@ -2,18 +2,16 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cuda_impl.h"
 #include "requirements.h"
 
 void kp_cuda_note(kp_cuda_backend *c, const char *format, ...) {
-    char text[512];
+    char *line = NULL;
     va_list list;
     va_start(list, format);
-    vsnprintf(text, sizeof text, format, list);
+    if (vasprintf(&line, format, list) < 0) line = NULL;
     va_end(list);
-    char *line = strdup(text);
     char **lines = line ? realloc(c->notes.line, (size_t)(c->notes.n + 1) * sizeof *lines) : NULL;
     if (lines) c->notes.line = lines, lines[c->notes.n++] = line;
     else free(line);
@@ -26,11 +24,12 @@ static const char *cuda_note(const void *impl, int i) {
 
 static void cuda_close(void *impl) {
     kp_cuda_backend *c = impl;
-    if (!kp_cuda_enter(c, NULL)) {
-        if (c->stream) cudaStreamSynchronize(c->stream);
+    int is_there = !kp_cuda_enter(c, NULL);
+    if (is_there && c->stream) cudaStreamSynchronize(c->stream);
 #ifdef KAPPA_HAVE_CUDNN
-        kp_cuda_conv_close(c);
+    kp_cuda_conv_close(c);
 #endif
+    if (is_there) {
         kp_staging_close(c);
         if (c->blas) cublasDestroy(c->blas);
         if (c->workspace) cudaFree(c->workspace);
