@@ -3,6 +3,7 @@
  * moves the same bytes (three streams read and written, one read) and computes next to nothing. */
 #include "adam_clip/adam_chunk.h"
 
+#include "adam_limits.h"
 #include "chunks.h"
 
 static int n_slices(const void *args) {
@@ -46,8 +47,8 @@ static void run_moves(const void *args, int member, int slice, void *scratch) {
 const kp_op KP_ISA(kp_bench_unclipped) = { .name = "adam",
                                            .args_bytes = sizeof(kp_adam_clip_args),
                                            .n_slices = n_slices,
-                                           .cpu = run_unclipped };
-const kp_op KP_ISA(kp_bench_moves) = { .name = "moves",
-                                       .args_bytes = sizeof(kp_adam_clip_args),
-                                       .n_slices = n_slices,
-                                       .cpu = run_moves };
+                                           .cpu = run_unclipped,
+                                           .cuda = KP_CUDA_FN(kp_bench_unclipped_cuda) };
+const kp_op KP_ISA(kp_bench_moves) = {
+    .name = "moves", .args_bytes = sizeof(kp_adam_clip_args), .n_slices = n_slices, .cpu = run_moves
+};

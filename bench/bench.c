@@ -10,13 +10,13 @@
 
 const kp_bench_row kp_bench_table[] = {
     { "adam_clip", "Adam and the clip in one pass: GB/s at 28 bytes a parameter",
-      kp_bench_adam_clip },
+      kp_bench_adam_clip, 1 },
     { "dqn_update", "one agent's DQN updates on all cores, from frame numbers to clipped weights",
-      kp_bench_dqn_update },
-    { "dqn_population", "the same of 8 agents together", kp_bench_dqn_population },
+      kp_bench_dqn_update, 0 },
+    { "dqn_population", "the same of 8 agents together", kp_bench_dqn_population, 0 },
     { "dqn_end_to_end", "one agent learning Pong: games, replay and updates, in agent steps",
-      kp_bench_dqn_end_to_end },
-    { "atari_env", "Pong in worker processes, on one core and on two", kp_bench_atari_env },
+      kp_bench_dqn_end_to_end, 0 },
+    { "atari_env", "Pong in worker processes, on one core and on two", kp_bench_atari_env, 0 },
     { 0 },
 };
 

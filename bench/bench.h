@@ -23,6 +23,7 @@ typedef struct {
     int n_threads;      /* 0: all */
     int repeats;        /* 0: the benchmark's own choice */
     int with_peers;
+    const char *device; /* "cpu", "cuda" or "cuda:N" */
     const char *python;   /* interpreter with bench/peers/requirements.txt installed */
     const char *peer_dir; /* the folder bench/peers */
     void (*emit)(void *context, const kp_bench_result *result);
@@ -39,10 +40,20 @@ typedef kp_status (*kp_bench_fn)(const kp_bench_options *options, kp_err *err);
 typedef struct {
     const char *name, *what; /* "adam_clip", one line for `kappa bench --help` */
     kp_bench_fn run;
+    int on_cuda; /* also with device=cuda */
 } kp_bench_row;
+
+/* One row of adam_clip: P members of n_chunks, updated so often in one timing. */
+typedef struct {
+    const char *label;
+    int P, n_chunks, updates;
+    double reach; /* of the peer; NAN: none */
+} kp_bench_adam_size;
 
 /* The benchmarks. */
 kp_status kp_bench_adam_clip(const kp_bench_options *options, kp_err *err);
+kp_status kp_bench_adam_clip_sized(const kp_bench_options *options, int n_sizes,
+                                   const kp_bench_adam_size *size, kp_err *err);
 kp_status kp_bench_dqn_update(const kp_bench_options *options, kp_err *err);
 kp_status kp_bench_dqn_population(const kp_bench_options *options, kp_err *err);
 kp_status kp_bench_dqn_end_to_end(const kp_bench_options *options, kp_err *err);
