@@ -1,10 +1,12 @@
 """What nvcc makes of the kernels, for each architecture: registers, spills, the width of memory
-accesses, and that arithmetic is rounded as the C headers say. Reads ptxas' report, PTX, and SASS where
-cuobjdump is installed.
+accesses, and that arithmetic is rounded as the C headers say; of the fused Adam + clip also the instructions,
+and that bench/adam_model.c has both as they are. Reads ptxas' report, PTX, and SASS where cuobjdump is
+(scripts/install-deps brings it).
 
     cuda_static.py NVCC SOURCE_DIR WORK_DIR        exit 0, or 1 with a line for each broken limit
 """
 import collections
+import glob
 import os
 import re
 import shutil
@@ -49,6 +51,11 @@ OTHERS = {
     "td_loss/td_loss": {"td_loss": (40, False)},
     "td_stats/td_stats": {"td_stats": (32, False)},
 }
+# Of adam_clip's fast path, for each of a thread's four elements: all that is issued, and from the first
+# multiplication to the sum over the warp, which leaves out addresses, hyperparameters and the tally's
+# last steps.
+INSTRUCTIONS, INNER_INSTRUCTIONS = 66, 45
+ELEMENTS = 4
 FUSED = r"\bfmaf?\(|\blogf\("  # what a source line says that may become fma
 
 
@@ -83,10 +90,41 @@ def unasked_fusion(ptx):
     return found
 
 
+def fast_path(sass):
+    """Operations of a kernel's SASS in the order in which a warp issues them where no square root and no
+    division needs its subroutine: a branch over a call is taken, the member is active, the tally is
+    another warp's."""
+    code = [(int(at, 16), text) for at, text in re.findall(r"/\*([0-9a-f]{4,})\*/\s+([^;]+?)\s*;", sass)]
+    index = {at: i for i, (at, _) in enumerate(code)}
+    path, i = [], 0
+    while True:
+        guard, op, operands = re.fullmatch(r"(@\S+ )?\s*(\S+)(.*)", code[i][1]).groups()
+        path.append(op)
+        if op == "EXIT" and (not guard or any(o.startswith("BAR") for o in path)):
+            return path
+        target = op.startswith("BRA") and re.search(r"0x([0-9a-f]+)", operands)
+        to = index[int(target[1], 16)] if target else i + 1
+        if target and guard and not any("CALL" in text for _, text in code[i + 1:to]):
+            to = i + 1
+        if to <= i or op.startswith("CALL"):
+            sys.exit(f"no fast path: {code[i][1]} at {code[i][0]:#x}")
+        i = to
+
+
+def modelled(source):
+    """{architecture: (registers, instructions)} of the table in bench/adam_model.c."""
+    with open(f"{source}/bench/adam_model.c") as f:
+        rows = re.findall(r'{ "[^"]+", (\d+), \d+, \d+, \d+, (\d+), (\d+) }', f.read())
+    return {arch: (int(registers), int(instructions)) for arch, registers, instructions in rows}
+
+
 class Checker:
     def __init__(self, nvcc, source, work):
         self.nvcc, self.source, self.work, self.broken = nvcc, source, work, []
-        self.cuobjdump = shutil.which("cuobjdump") or shutil.which("cuobjdump", path=os.path.dirname(nvcc))
+        folders = [os.path.dirname(nvcc), *glob.glob(f"{source}/build/venv/lib/*/site-packages/nvidia/cu*/bin")]
+        self.cuobjdump = shutil.which("cuobjdump") or shutil.which("cuobjdump", path=os.pathsep.join(folders))
+        if self.cuobjdump:  # which runs nvdisasm, beside it
+            os.environ["PATH"] += os.pathsep + os.path.dirname(self.cuobjdump)
 
     def check(self, ok, where, what):
         if not ok:
@@ -122,6 +160,7 @@ class Checker:
                 continue
             where, (ptx, report) = f"{file} {part}", compiled[found[0]]
             used = int(re.search(r"Used (\d+) registers", report)[1])
+            self.registers = used
             spills = [int(n) for n in re.findall(r"(\d+) bytes (?:stack frame|spill stores|spill loads)", report)]
             print(f"{where}: {used} registers of {limits[0]}, stack and spills {spills}")
             self.check(spills and not any(spills), where, f"stack and spills, bytes: {spills}")
@@ -130,6 +169,7 @@ class Checker:
             yield where, limits, collections.Counter(re.findall(r"\b(?:ld|st)\.global(?:\.nc)?(?:\.v4)?(?=\.)", ptx)), ptx
         if sass:
             self.check(not re.search(r"\b(?:LDL|STL)\b", sass), file, "local memory in the code")
+            self.text = sass
             self.sass = collections.Counter(re.findall(r"\b(LDG|STG|FMNMX)\b(\S*)", sass))
 
     def update(self, folder, arch, parts):
@@ -147,6 +187,20 @@ class Checker:
             self.check(wide["LDG"] >= sum(k[1] for k in parts.values()), file, f"{wide['LDG']} LDG.128")
             self.check(not any(op == "FMNMX" for op, _ in self.sass), file, "FMNMX in the code")
             print(f"{file}: SASS {wide['LDG']} LDG.128, {wide['STG']} STG.128")
+
+    def model(self, arch):
+        """What `kappa bench adam_clip --model` says of the kernel compiled last, and the limits on it."""
+        where, (registers, instructions) = f"adam_clip sm_{arch}", modelled(self.source)[arch]
+        self.check(registers == self.registers, where, f"{self.registers} registers, bench/adam_model.c has {registers}")
+        if not self.cuobjdump:
+            return
+        path = fast_path(self.text)
+        first, last = (next(i for i, op in enumerate(path) if op.startswith(name)) for name in ("FMUL", "REDUX"))
+        inner, every = (last - first) / ELEMENTS, len(path) / ELEMENTS
+        print(f"{where}: {every} instructions an element, {inner} from the first multiplication to the sum")
+        self.check(len(path) == instructions, where, f"{len(path)} instructions, bench/adam_model.c has {instructions}")
+        self.check(every <= INSTRUCTIONS, where, f"{every} instructions an element, at most {INSTRUCTIONS}")
+        self.check(inner <= INNER_INSTRUCTIONS, where, f"{inner} instructions an element within, at most {INNER_INSTRUCTIONS}")
 
     def layer(self, path, arch, parts):
         for where, (_, narrow), n, ptx in self.kernels(path, arch, parts):
@@ -167,6 +221,8 @@ def main(nvcc, source, work):
     for arch in ARCHITECTURES:
         for folder, parts in UPDATES.items():
             checker.update(folder, arch, parts)
+            if folder == "adam_clip":
+                checker.model(arch)
         for path, parts in LAYERS.items():
             checker.layer(path, arch, parts)
         for path, parts in OTHERS.items():
