@@ -102,11 +102,11 @@ static void print_model_json(const kp_adam_gpu *g, const kp_adam_model *m) {
     json_decref(o);
 }
 
-/* For 50 million parameters; G/s: 1e9 parameters a second. */
+/* insns: instructions an element. G/s: 1e9 parameters a second. */
 static void print_model(int json) {
     if (!json)
         printf("Adam and the clip, expected from the compiled kernel: %d bytes a parameter\n\n"
-               "%-14s %5s %5s %6s %8s %9s %9s %9s  %s\n",
+               "%-14s %5s %5s %6s %8s %9s %9s %10s  %s\n",
                KP_ADAM_BYTES, "", "regs", "insns", "occup.", "GB/s", "50M, us", "at 93%", "at 93%",
                "limit");
     for (const kp_adam_gpu *g = kp_adam_gpus; g->gpu; g++) {

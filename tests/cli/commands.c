@@ -88,6 +88,12 @@ Test(commands, what_is_wrong_is_said_on_one_line_with_its_exit_code) {
         { { "bench", "--threads=two" },
           2,
           "--threads: seen 'two', expected a whole number, 1 to 1024" },
+        { { "bench", "dqn_update", "device=cuda" },
+          2,
+          "dqn_update is measured on the CPU only, adam_clip on both" },
+        { { "bench", "device=gpu" }, 2, "device: 'gpu' is not auto, cpu, cuda or cuda:N" },
+        { { "bench", "adam_clip", "device=cuda:1023" }, 4, "device cuda:1023: " },
+        { { "bench", "--model" }, 2, "--model is of adam_clip" },
         { { "bench", "--peers", "--peer-dir", "/nowhere" },
           3,
           "/nowhere is not there; --peer-dir names" },
@@ -101,6 +107,27 @@ Test(commands, what_is_wrong_is_said_on_one_line_with_its_exit_code) {
         cr_expect(strchr(p->err, '\n') == p->err + strlen(p->err) - 1, "more than a line: %s",
                   p->err);
     }
+}
+
+Test(commands, the_model_of_adam_clip_knows_three_gpus) {
+    static const char *const gpus[] = { "A100 80 GB SXM", "H100 SXM", "B200" };
+    const program_said *p = PROGRAM("bench", "adam_clip", "--model");
+    cr_assert(p->code == 0 && !*p->err, "%d %s", p->code, p->err);
+    cr_expect(strstr(p->out, "28 bytes a parameter"), "%s", p->out);
+    for (size_t i = 0; i < sizeof gpus / sizeof *gpus; i++) {
+        const char *row = strstr(p->out, gpus[i]);
+        cr_assert(row, "no %s in: %s", gpus[i], p->out);
+        cr_expect(strstr(row, "memory, issue takes "), "%s", row);
+    }
+    /* 50M parameters of 28 bytes at 3,350 GB/s */
+    cr_expect(strstr(p->out, "    3350     417.9     449.4 "), "%s", p->out);
+
+    p = PROGRAM("bench", "adam_clip", "--model", "--json");
+    cr_assert_eq(p->code, 0, "%s", p->err);
+    for (size_t i = 0; i < sizeof gpus / sizeof *gpus; i++)
+        cr_expect(strstr(p->out, gpus[i]), "%s", p->out);
+    p = PROGRAM("bench", "--help");
+    cr_expect(strstr(p->out, "device=D") && strstr(p->out, "--model"), "%s", p->out);
 }
 
 Test(commands, a_printed_configuration_is_the_same_configuration) {
