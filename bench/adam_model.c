@@ -1,8 +1,7 @@
 /* adam_model.c: the GPUs, and the roofline.
  *
- * Multiprocessors, boost clocks and bandwidths: NVIDIA's A100 (80 GB SXM: 2,039 GB/s), H100 (SXM5:
- * 3.35 TB/s) and DGX B200 / HGX B200 (8 TB/s a GPU) data sheets and architecture white papers; the
- * clock of B200 is the one its CUDA device properties report. */
+ * Multiprocessors, boost clocks and bandwidths are published ones, as listings repeat them, not read
+ * off a device; of B200 they give 7.7 to 8 TB/s and 1,965 to 1,980 MHz. */
 #include "adam_model.h"
 
 #include <stddef.h>
