@@ -22,7 +22,7 @@ typedef struct {
 
 static void take(void *context, const kp_bench_result *r) {
     said *s = context;
-    cr_assert_lt(s->n, MAX_ROWS);
+    cr_assert(s->n < MAX_ROWS);
     s->row[s->n++] = *r;
 }
 
@@ -78,7 +78,7 @@ Test(hostcuda_bench, without_the_clip_as_with_an_infinite_bound) {
         cr_assert_eq((i ? kp_bench_unclipped_cuda : kp_adam_clip_cuda)(&a, &cuda, &err), KP_OK);
     }
     cr_expect(!memcmp(state[0], state[1], sizeof state[0]));
-    cr_expect_neq(state[1][0][0], 1e-2f, "weights are updated");
+    cr_expect(state[1][0][0] != 1e-2f, "weights are updated");
     cr_expect_eq(state[1][0][N], 1e-2f * (float)(1 + N % 97), "an inactive member's are not");
 }
 
