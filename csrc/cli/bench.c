@@ -32,6 +32,14 @@ static void describe_machine(char *text, size_t size) {
 
 static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
+/* On a line of its own; takes the reference. */
+static void print_object(json_t *o) {
+    char *text = json_dumps(o, JSON_REAL_PRECISION(5));
+    puts(text ? text : "{}");
+    free(text);
+    json_decref(o);
+}
+
 static void print_json(const printer *p, const kp_bench_result *r) {
     const char *commit = kp_rundir_commit();
     json_t *o = json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:s, s:o, s:i, s:s}", "name",
@@ -44,11 +52,8 @@ static void print_json(const printer *p, const kp_bench_result *r) {
                               p->device, "peers", p->peers, "version", KP_VERSION, "commit", commit,
                               "date", p->date);
     json_object_update(o, where);
-    char *text = json_dumps(o, JSON_REAL_PRECISION(5));
-    puts(text ? text : "{}");
-    free(text);
     json_decref(where);
-    json_decref(o);
+    print_object(o);
 }
 
 static void print_head(const printer *p) {
@@ -90,16 +95,12 @@ static void emit(void *context, const kp_bench_result *r) {
 /* ---- the roofline ---- */
 
 static void print_model_json(const kp_adam_gpu *g, const kp_adam_model *m) {
-    json_t *o = json_pack("{s:s, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:s, s:f, s:f, s:s}", "gpu",
-                          g->gpu, "sm", g->sm, "bytes", KP_ADAM_BYTES, "registers", g->registers,
-                          "instructions", m->per_element, "occupancy", m->occupancy, "memory_ps",
-                          1e12 * m->memory_s, "issue_ps", 1e12 * m->issue_s, "limit",
-                          m->memory_s > m->issue_s ? "memory" : "issue", "gb_s", g->memory_gb_s,
-                          "parameters_per_s", 0.93 / m->memory_s, "version", KP_VERSION);
-    char *text = json_dumps(o, JSON_REAL_PRECISION(5));
-    puts(text ? text : "{}");
-    free(text);
-    json_decref(o);
+    print_object(json_pack("{s:s, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:s, s:f, s:f, s:s}", "gpu",
+                           g->gpu, "sm", g->sm, "bytes", KP_ADAM_BYTES, "registers", g->registers,
+                           "instructions", m->per_element, "occupancy", m->occupancy, "memory_ps",
+                           1e12 * m->memory_s, "issue_ps", 1e12 * m->issue_s, "limit",
+                           m->memory_s > m->issue_s ? "memory" : "issue", "gb_s", g->memory_gb_s,
+                           "parameters_per_s", 0.93 / m->memory_s, "version", KP_VERSION));
 }
 
 /* insns: instructions an element. G/s: 1e9 parameters a second. */

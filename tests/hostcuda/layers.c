@@ -15,6 +15,7 @@
 #include "hostcuda/fakes/conv_fake.h"
 #include "hostcuda/hostcuda.h"
 #include "kernels/op_case.h"
+#include "kernels/relu_cases.h"
 
 enum { GUARD = KP_CASE_GUARD, POISON = KP_CASE_POISON, P = 3 };
 #ifdef __SANITIZE_THREAD__
@@ -215,28 +216,15 @@ Test(hostcuda_layers, memory_that_is_not_aligned_is_not_for_an_engine) {
 /* ---- single values: n = 1 and 4 channels, which go by float and float4 -------------------------
  */
 
-static const struct {
-    const char *name;
-    float x, bias, y, dx; /* weight 2 of each channel with itself, slope 3 */
-} value_cases[] = {
-    { "positive", 1, -1, 1, 6 },
-    { "below zero is zero", 1, -3, 0, 6 },
-    { "dead input has no gradient", -1, 4, 2, 0 },
-    { "zero is dead", 0, 5, 5, 0 },
-    { "negative zero is dead", -0.0f, 5, 5, 0 },
-    { "NaN stays NaN", NAN, 0, NAN, 6 },
-    { "infinity stays", INFINITY, 0, INFINITY, 6 },
-};
-
 static int same(float x, float y) { return isnan(y) ? isnan(x) : x == y; }
 
 static void check_single_values(void) {
-    for (size_t k = 0; k < KP_COUNT(value_cases); k++)
+    for (size_t k = 0; k < KP_COUNT(relu_cases); k++)
         for (int n = 1; n <= 4; n += 3) {
-            const char *name = value_cases[k].name;
+            const char *name = relu_cases[k].name;
             _Alignas(16) float x[4] = { 0 }, w[16] = { 0 }, bias[4], y[4], dy[4], dx[4];
-            for (int i = 0; i < n; i++) w[i * n + i] = 2, bias[i] = value_cases[k].bias, dy[i] = 3;
-            x[n - 1] = value_cases[k].x;
+            for (int i = 0; i < n; i++) w[i * n + i] = 2, bias[i] = relu_cases[k].bias, dy[i] = 3;
+            x[n - 1] = relu_cases[k].x;
             const kp_image image = { .h = 1, .w = 1, .c = n };
             const kp_conv_shape shape = { .in = image, .out = image, .kernel = 1, .stride = 1 };
             for (int is_conv = 0; is_conv < 2; is_conv++) {
@@ -248,8 +236,8 @@ static void check_single_values(void) {
                 kp_dense_backward_data_args dd = { 1, 1, n, n, dy, w, 0, x, KP_RELU, dx };
                 if (is_conv) run(name, KP_OP_conv_backward_data, &cd);
                 else run(name, KP_OP_dense_backward_data, &dd);
-                cr_expect(same(y[n - 1], value_cases[k].y), "%s: y %g", name, (double)y[n - 1]);
-                cr_expect(same(dx[n - 1], value_cases[k].dx), "%s: dx %g", name, (double)dx[n - 1]);
+                cr_expect(same(y[n - 1], relu_cases[k].y), "%s: y %g", name, (double)y[n - 1]);
+                cr_expect(same(dx[n - 1], relu_cases[k].dx), "%s: dx %g", name, (double)dx[n - 1]);
             }
         }
 }

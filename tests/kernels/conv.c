@@ -5,6 +5,7 @@
 
 #include "base/philox.h"
 #include "kernels/layer_reference.h"
+#include "kernels/relu_cases.h"
 #include "ops.h"
 
 static float *values(int64_t n, unsigned seed) {
@@ -171,23 +172,10 @@ Test(conv, equals_reference_at_full_size) {
 
 /* ---- single values --------------------------------------------------------------------------- */
 
-static const struct {
-    const char *name;
-    float x, bias, y, dx; /* weight 2, slope 3 */
-} value_cases[] = {
-    { "positive", 1, -1, 1, 6 },
-    { "below zero is zero", 1, -3, 0, 6 },
-    { "dead input has no gradient", -1, 4, 2, 0 },
-    { "zero is dead", 0, 5, 5, 0 },
-    { "negative zero is dead", -0.0f, 5, 5, 0 },
-    { "NaN stays NaN", NAN, 0, NAN, 6 },
-    { "infinity stays", INFINITY, 0, INFINITY, 6 },
-};
-
 Test(conv, relu_of_single_values) {
-    for (size_t k = 0; k < KP_COUNT(value_cases); k++) {
+    for (size_t k = 0; k < KP_COUNT(relu_cases); k++) {
         kp_conv_shape s = shape(1, 1, 1, 1, 1, 0);
-        float x = value_cases[k].x, w = 2, bias = value_cases[k].bias, y = 7, dy = 3, dx = 7;
+        float x = relu_cases[k].x, w = 2, bias = relu_cases[k].bias, y = 7, dy = 3, dx = 7;
         kp_conv_forward_args f = {
             .P = 1, .B = 1, .shape = s, .activation = KP_RELU, .x = &x, .w = &w
         };
@@ -196,9 +184,9 @@ Test(conv, relu_of_single_values) {
         kp_conv_backward_data_args d = { .P = 1, .B = 1, .shape = s, .dy = &dy, .w = &w, .x = &x };
         d.x_activation = KP_RELU, d.dx = &dx;
         run(KP_OP_conv_backward_data, &d);
-        cr_expect(y == value_cases[k].y || (isnan(y) && isnan(value_cases[k].y)), "%s: y %g",
-                  value_cases[k].name, (double)y);
-        cr_expect_eq(dx, value_cases[k].dx, "%s: dx %g", value_cases[k].name, (double)dx);
+        cr_expect(y == relu_cases[k].y || (isnan(y) && isnan(relu_cases[k].y)), "%s: y %g",
+                  relu_cases[k].name, (double)y);
+        cr_expect_eq(dx, relu_cases[k].dx, "%s: dx %g", relu_cases[k].name, (double)dx);
     }
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/philox.h"
 #include "kernels/layer_reference.h"
+#include "kernels/relu_cases.h"
 #include "ops.h"
 
 static float *values(int64_t n, unsigned seed) {
@@ -134,30 +135,17 @@ Test(dense, equals_reference_at_full_size) {
     free(got), free(want), free(x), free(w), free(dy);
 }
 
-static const struct {
-    const char *name;
-    float x, bias, y, dx; /* weight 2, slope 3 */
-} value_cases[] = {
-    { "positive", 1, -1, 1, 6 },
-    { "below zero is zero", 1, -3, 0, 6 },
-    { "dead input has no gradient", -1, 4, 2, 0 },
-    { "zero is dead", 0, 5, 5, 0 },
-    { "negative zero is dead", -0.0f, 5, 5, 0 },
-    { "NaN stays NaN", NAN, 0, NAN, 6 },
-    { "infinity stays", INFINITY, 0, INFINITY, 6 },
-};
-
 Test(dense, relu_of_single_values) {
-    for (size_t k = 0; k < KP_COUNT(value_cases); k++) {
-        float x = value_cases[k].x, w = 2, bias = value_cases[k].bias, y = 7, dy = 3, dx = 7;
+    for (size_t k = 0; k < KP_COUNT(relu_cases); k++) {
+        float x = relu_cases[k].x, w = 2, bias = relu_cases[k].bias, y = 7, dy = 3, dx = 7;
         kp_dense_forward_args f = { .P = 1, .B = 1, .in = 1, .out = 1, .activation = KP_RELU };
         f.x = &x, f.w = &w, f.bias = &bias, f.y = &y;
         run(KP_OP_dense_forward, &f);
         kp_dense_backward_data_args d = { .P = 1, .B = 1, .in = 1, .out = 1, .dy = &dy, .w = &w };
         d.x = &x, d.x_activation = KP_RELU, d.dx = &dx;
         run(KP_OP_dense_backward_data, &d);
-        cr_expect(y == value_cases[k].y || (isnan(y) && isnan(value_cases[k].y)), "%s: y %g",
-                  value_cases[k].name, (double)y);
-        cr_expect_eq(dx, value_cases[k].dx, "%s: dx %g", value_cases[k].name, (double)dx);
+        cr_expect(y == relu_cases[k].y || (isnan(y) && isnan(relu_cases[k].y)), "%s: y %g",
+                  relu_cases[k].name, (double)y);
+        cr_expect_eq(dx, relu_cases[k].dx, "%s: dx %g", relu_cases[k].name, (double)dx);
     }
 }

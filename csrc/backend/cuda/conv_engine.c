@@ -85,16 +85,19 @@ typedef struct {
     const kp_cuda *cuda;
 } bench;
 
-static kp_status capture(const bench *b, const kp_conv_plan *plan, cudaGraph_t *graph,
-                         kp_err *err) {
-    const kp_cuda_backend *c = b->e->c;
-    kp_status st = KP_CUDA_CALL(c, err, cudaStreamBeginCapture, c->stream,
-                                cudaStreamCaptureModeThreadLocal);
-    if (st) return st;
+typedef struct {
+    const bench *b;
+    const kp_conv_plan *plan;
+} way;
+
+static kp_status launch_repeats(const kp_cuda_backend *c, const void *what, kp_err *err) {
+    (void)c;
+    const way *w = what;
+    const bench *b = w->b;
+    kp_status st = KP_OK;
     for (int i = 0; !st && i < REPEATS; i++)
-        st = b->task->launch(b->task->args, plan, b->cuda, err);
-    cudaError_t end = cudaStreamEndCapture(c->stream, graph);
-    return st ? st : kp_cuda_check(c, end, "cudaStreamEndCapture", err);
+        st = b->task->launch(b->task->args, w->plan, b->cuda, err);
+    return st;
 }
 
 static kp_status time_launch(const bench *b, cudaGraphExec_t graph, float *ms, kp_err *err) {
@@ -115,16 +118,13 @@ static kp_status time_launch(const bench *b, cudaGraphExec_t graph, float *ms, k
 static kp_status measure(const bench *b, const kp_conv_plan *plan, int n_launches, float *ms,
                          kp_err *err) {
     const kp_cuda_backend *c = b->e->c;
-    cudaGraph_t graph = NULL;
     cudaGraphExec_t exec = NULL;
     *ms = INFINITY;
     kp_status st = b->task->launch(b->task->args, plan, b->cuda, err);
     if (!st) st = KP_CUDA_CALL(c, err, cudaStreamSynchronize, c->stream);
-    if (!st) st = capture(b, plan, &graph, err);
-    if (!st) st = KP_CUDA_CALL(c, err, cudaGraphInstantiate, &exec, graph, 0);
+    if (!st) st = kp_cuda_make_graph(c, launch_repeats, &(way){ b, plan }, &exec, err);
     for (int i = 0; !st && i < n_launches; i++) st = time_launch(b, exec, ms, err);
     if (exec) cudaGraphExecDestroy(exec);
-    if (graph) cudaGraphDestroy(graph);
     return st;
 }
 

@@ -71,7 +71,10 @@ void kp_cuda_conv_close(kp_cuda_backend *c);
 void kp_cuda_note(kp_cuda_backend *c, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* plan.c */
+/* plan.c: what record puts on the stream becomes a graph and is not done. It may not wait or allocate. */
+typedef kp_status kp_cuda_record(const kp_cuda_backend *c, const void *what, kp_err *err);
+kp_status kp_cuda_make_graph(const kp_cuda_backend *c, kp_cuda_record *record, const void *what,
+                             cudaGraphExec_t *exec, kp_err *err);
 kp_status kp_cuda_plan(void *impl, kp_program *program, kp_err *err);
 kp_status kp_cuda_run(void *impl, kp_program *program, const uint8_t *active, kp_err *err);
 void kp_cuda_unplan(void *impl, kp_program *program);

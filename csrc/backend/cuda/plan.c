@@ -64,27 +64,28 @@ static kp_status launch_with_no_member_active(const kp_cuda_backend *c, const kp
     return KP_OK;
 }
 
-static kp_status capture(const kp_cuda_backend *c, const kp_program *p, cudaGraph_t *graph,
-                         kp_err *err) {
+kp_status kp_cuda_make_graph(const kp_cuda_backend *c, kp_cuda_record *record, const void *what,
+                             cudaGraphExec_t *exec, kp_err *err) {
+    cudaGraph_t graph = NULL;
     kp_status st = KP_CUDA_CALL(c, err, cudaStreamBeginCapture, c->stream,
                                 cudaStreamCaptureModeThreadLocal);
     if (st) return st;
+    st = record(c, what, err);
+    /* Whatever happened, the stream must come out of it. */
+    cudaError_t end = cudaStreamEndCapture(c->stream, &graph);
+    if (!st) st = kp_cuda_check(c, end, "cudaStreamEndCapture", err);
+    if (!st) st = KP_CUDA_CALL(c, err, cudaGraphInstantiate, exec, graph, 0);
+    if (graph) cudaGraphDestroy(graph);
+    return st;
+}
+
+static kp_status launch_all(const kp_cuda_backend *c, const void *program, kp_err *err) {
+    const kp_program *p = program;
+    kp_status st = KP_OK;
     for (int i = 0; !st && i < p->n_steps; i++) {
         st = launch(c, p, i, err);
         if (st) say_where(p, i, err);
     }
-    /* Whatever happened, the stream must come out of it. */
-    cudaError_t end = cudaStreamEndCapture(c->stream, graph);
-    return st ? st : kp_cuda_check(c, end, "cudaStreamEndCapture", err);
-}
-
-static kp_status make_graph(const kp_cuda_backend *c, const kp_program *p, kp_err *err) {
-    cuda_plan *plan = p->plan;
-    cudaGraph_t graph = NULL;
-    kp_status st = capture(c, p, &graph, err);
-    if (!st) st = KP_CUDA_CALL(c, err, cudaGraphInstantiate, &plan->graph, graph, 0);
-    if (!st) st = KP_CUDA_CALL(c, err, cudaGraphUpload, plan->graph, c->stream);
-    if (graph) cudaGraphDestroy(graph);
     return st;
 }
 
@@ -119,7 +120,8 @@ kp_status kp_cuda_plan(void *impl, kp_program *p, kp_err *err) {
         st = kp_cuda_alloc_undefined(c, &plan->scratch, scratch_bytes, "scratch of the kernels",
                                      err);
     if (!st) st = launch_with_no_member_active(c, p, err);
-    if (!st) st = make_graph(c, p, err);
+    if (!st) st = kp_cuda_make_graph(c, launch_all, p, &plan->graph, err);
+    if (!st) st = KP_CUDA_CALL(c, err, cudaGraphUpload, plan->graph, c->stream);
     if (st) kp_cuda_unplan(c, p);
     return st;
 }
