@@ -14,11 +14,17 @@
 #include "kappa/status.h"
 #include "optim/clip_bounds.h"
 
-enum { KP_CONFIG_MAX_KEYS = 96, KP_CONFIG_TEXT = 1536 };
+enum { KP_CONFIG_MAX_KEYS = 144, KP_CONFIG_TEXT = 1536 };
 
 /* Orders agree with kp_init, kp_rule (kappa/choices.h), kp_padding (nn/net.h), kp_td_kind. env.preprocessing
- * is a kp_preprocess (env/env.h). */
-typedef enum { KP_ALGORITHM_DQN } kp_algorithm;
+ * is a kp_preprocess (env/env.h), net.activation a kp_mlp_activation (kernels/mlp/mlp.h), optim.noise a
+ * kp_noise_kind (kernels/noise/noise.h). */
+typedef enum { KP_ALGORITHM_DQN, KP_ALGORITHM_STREAM, KP_N_ALGORITHMS } kp_algorithm;
+typedef enum { KP_NORMALIZE_SYMMETRIC, KP_NORMALIZE_UNIT, KP_NORMALIZE_NONE } kp_normalize;
+typedef enum { KP_ORDER_SHUFFLED, KP_ORDER_SEQUENTIAL } kp_data_order;
+typedef enum { KP_PROBLEM_INPUT_PERMUTED, KP_PROBLEM_LABEL_PERMUTED, KP_PROBLEM_STATIONARY } kp_problem;
+typedef enum { KP_PATH_AUTO, KP_PATH_FUSED, KP_PATH_PLAIN } kp_stream_path;
+typedef enum { KP_VARIANT_TEXTBOOK, KP_VARIANT_REFERENCE } kp_variant;
 typedef enum { KP_INPUT_UNIT, KP_INPUT_RAW } kp_input_scale;
 typedef enum { KP_LOSS_MSE, KP_LOSS_HUBER } kp_loss;
 typedef enum { KP_DECAY_FROM_START, KP_DECAY_FROM_FIRST_UPDATE } kp_decay_from;
@@ -32,9 +38,19 @@ typedef struct {
     int threads;     /* 0: one for each core */
     uint64_t seed;   /* of the first member */
     struct { int size; } population; /* members: seed, seed + 1, ... */
-    struct { char dir[512], name[128]; } run; /* dir "": runs/<name>; name "": derived */
-    struct { int64_t agent_steps; double replay_ratio; } train; /* updates per agent step */
-    struct { int init, padding, hidden, input_scale; } net; /* kp_init, kp_padding, -, kp_input_scale */
+    struct { char dir[512], name[128], method[64]; } run; /* dir "": runs/<name>; name "": derived */
+    struct { int64_t agent_steps; double replay_ratio; int64_t samples; } train; /* updates per agent step */
+    struct {
+        char set[64], dir[512], permutations[512]; /* permutations "": drawn from the seed */
+        int normalize, order;                      /* kp_normalize, kp_data_order */
+    } data;
+    struct { int problem; int64_t task_samples; int path; } stream; /* kp_problem, -, kp_stream_path */
+    struct { int plasticity, units, norms, rank; } diag;
+    struct {
+        int init, padding, hidden, input_scale; /* kp_init, kp_padding, -, kp_input_scale */
+        char widths[64], init_from[512];        /* "300-150"; init_from "": drawn from the seed */
+        int activation, layer_norm;             /* kp_mlp_activation, - */
+    } net;
     struct { int loss, double_q, n_step; double gamma; int batch; } dqn; /* loss: kp_loss */
     struct {
         int rule; /* kp_rule */
@@ -42,6 +58,15 @@ typedef struct {
         int centered;
         double weight_decay;
         double grad_norm; /* INFINITY: none */
+        int variant;      /* kp_variant */
+        double l2, l2init, shrink, perturb;
+        int noise; /* kp_noise_kind */
+        double madam_scale;
+        struct { double beta, sigma; } upgd;
+        struct { double strength, decay; } ewc;
+        struct { double strength, xi; int64_t every; } si;       /* every 0: at each task */
+        struct { double rate, decay; int64_t maturity; } cbp;    /* rate 0: off */
+        struct { int64_t every; double tau; } redo;              /* every 0: off */
         kp_clip_options clip; /* unused names are zeros, so that equal configurations are equal bytes */
     } optim;
     struct { double start, end; int64_t decay_agent_steps; int decay_from; } epsilon;
