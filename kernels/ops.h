@@ -20,7 +20,8 @@
     X(grad_norm_scale)                                                                            \
     X(adam_clip)                                                                                  \
     X(sgd_clip)                                                                                   \
-    X(rmsprop_clip)
+    X(rmsprop_clip)                                                                               \
+    X(optim_begin)
 
 enum {
 #define KP_OP_ID(name) KP_OP_##name,
