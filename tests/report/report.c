@@ -164,8 +164,8 @@ Test(report, members_of_one_run_may_be_of_several_methods) {
     cr_assert(!kp_report_table(r, &text, &err), "%s", err.text);
     cr_expect(has_row(text, "pong kappa none 1 10.00 - "), "%s", text);
     cr_expect(has_row(text, "pong kappa 2 1 11.00 - "), "%s", text);
-    cr_expect_str_eq(kp_report_game(r, 0), "pong");
-    cr_expect_null(kp_report_game(r, 1));
+    cr_expect_str_eq(kp_report_subject(r, 0), "pong");
+    cr_expect_null(kp_report_subject(r, 1));
     free(text);
     kp_report_close(r);
 }
