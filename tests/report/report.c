@@ -446,6 +446,7 @@ Test(report, the_figure_has_the_best_setting_of_each_method) {
     add(r, make_stream("k3", "sgd+wc", 0, "mnist", "3", 0.7, N_TASKS));
     add(r, make_stream("k5", "sgd+wc", 0, "mnist", "5", 0.7, N_TASKS));
     add(r, make_stream("a", "adam", 0, "mnist", "4", 0.6, N_TASKS));
+    add(r, make_stream("f5", "sgd+wc", 0, "fashion-mnist", "5", 0.7, N_TASKS)); /* no other there */
     kp_status st = kp_report_write(r, in_root("out"), &text, &err);
     cr_assert(!st || st == KP_DEVICE, "%s", err.text);
     for (int kappa = 1; kappa <= 5; kappa++) {
@@ -472,6 +473,8 @@ Test(report, the_figure_has_the_best_setting_of_each_method) {
         snprintf(label, sizeof label, "\"sgd+wc, kappa %d\"", kappa);
         cr_expect(!strstr(csv, label) == (kappa != 3), "%s", label);
     }
+    cr_expect(strstr(text_of(in_root("out/curves-input_permuted-fashion-mnist.csv")),
+                     "\npercent_correct,\"sgd+wc, kappa 5\",20000,20,1,80,80,80\n"));
     /* the pair has one colour and two dashes, the third method the next colour */
     const char *gp = text_of(in_root("out/curves-input_permuted-mnist.gp"));
     cr_expect(strstr(gp, "dt 1 lc rgb '#0072B2' title 'sgd'") &&
