@@ -20,9 +20,11 @@
     X(grad_norm_scale)                                                                            \
     X(mlp_gradient)                                                                               \
     X(mlp_after)                                                                                  \
+    X(mlp_stream)                                                                                 \
     X(adam_clip)                                                                                  \
     X(sgd_clip)                                                                                   \
-    X(rmsprop_clip)
+    X(rmsprop_clip)                                                                               \
+    X(optim_begin)
 
 enum {
 #define KP_OP_ID(name) KP_OP_##name,

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/data.h"
 #include "settings.h"
 
 enum { MAX_DEPTH = 8, MAX_WIDTHS = 7, MOST_TASKS = 1 << 30 };
@@ -215,6 +216,12 @@ static kp_status check_stream(const kp_config *c, kp_err *err) {
                        "net.widths: seen '%s', expected units of 1 to %d hidden layers, such as "
                        "300-150, each at most 99999",
                        c->net.widths, MAX_WIDTHS);
+    int known = 0;
+    for (int i = 0; i < kp_n_data_sets(); i++)
+        known |= !strcmp(kp_data_set_at(i)->name, c->data.set);
+    if (!known)
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "data.set: %s is not known; kappa list data has them all", c->data.set);
     if (!strcmp(c->data.set, "custom") && !*c->data.dir)
         return kp_fail(err, KP_BAD_CONFIG,
                        "data.set is custom: say in data.dir where its files are");
