@@ -20,6 +20,8 @@
     X(grad_norm_scale)                                                                            \
     X(mlp_gradient)                                                                               \
     X(mlp_after)                                                                                  \
+    X(cbp)                                                                                        \
+    X(redo)                                                                                       \
     X(adam_clip)                                                                                  \
     X(sgd_clip)                                                                                   \
     X(rmsprop_clip)
