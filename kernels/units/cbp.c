@@ -38,6 +38,7 @@ static int least(kp_cbp_layer c, int n, kp_cbp_hyper h) {
 }
 
 static void replace(const kp_cbp_args *a, kp_cbp_layer c, int member, int l, int o) {
+    kp_cbp_correct(&a->net.shape, c, l, o);
     for (int k = 0; k < a->net.shape.out[l + 1]; k++) kp_cbp_keep_mean(a, c, member, l, o, k);
     kp_units_replace(&a->net, KP_UNITS_CBP, member, l, o, a->net.replaced[member]);
     kp_cbp_forget(a, c, member, l, o);

@@ -9,13 +9,15 @@ static __device__ __forceinline__ float sum_of_sizes(const float *w, int row) {
     const int lane = (int)threadIdx.x % KP_MLP_LANES;
     float sum = 0.0f;
     for (int k = lane; k < row; k += KP_MLP_LANES) sum += fabsf(w[k]);
-    for (int n = KP_MLP_LANES / 2; n > 0; n /= 2) sum += __shfl_sync(0xffffffffu, sum, (lane + n) % KP_MLP_LANES, KP_MLP_LANES);
+    for (int n = KP_MLP_LANES / 2; n > 0; n /= 2)
+        sum += __shfl_sync(0xffffffffu, sum, (lane + n) % KP_MLP_LANES, KP_MLP_LANES);
     return sum;
 }
 
 /* Returns how many units are mature, of those that this thread has counted. A warp stays together: rows
  * beyond the last are those of unit 0, unread. */
-static __device__ __forceinline__ uint32_t count_sample(kp_cbp_layer c, const kp_mlp_shape *s, int l, kp_cbp_hyper h) {
+static __device__ __forceinline__ uint32_t count_sample(kp_cbp_layer c, const kp_mlp_shape *s, int l,
+                                                        kp_cbp_hyper h) {
     const int n = s->out[l], outputs = kp_units_outputs(s), row = s->row[l + 1];
     const int first = (int)threadIdx.x / KP_MLP_LANES, lane = (int)threadIdx.x % KP_MLP_LANES;
     uint32_t mature = 0;
@@ -62,7 +64,10 @@ static __device__ __forceinline__ int least(kp_cbp_layer c, int n, kp_cbp_hyper 
 }
 
 static __device__ __forceinline__ void replace(const kp_cbp_args *a, kp_cbp_layer c, int member, int l, int o) {
-    for (int k = (int)threadIdx.x; k < a->net.shape.out[l + 1]; k += THREADS) kp_cbp_keep_mean(a, c, member, l, o, k);
+    if (!threadIdx.x) kp_cbp_correct(&a->net.shape, c, l, o);
+    __syncthreads();
+    for (int k = (int)threadIdx.x; k < a->net.shape.out[l + 1]; k += THREADS)
+        kp_cbp_keep_mean(a, c, member, l, o, k);
     kp_units_replace(&a->net, KP_UNITS_CBP, member, l, o, a->net.replaced[member]);
     if (!threadIdx.x) kp_cbp_forget(a, c, member, l, o);
     __syncthreads();

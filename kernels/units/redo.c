@@ -18,7 +18,7 @@ static void replace_dormant(const kp_redo_args *a, int member, int l, const doub
     const int n = a->net.shape.out[l];
     const double most = kp_redo_most(sum, n, a->tau[member]);
     for (int o = 0; o < n; o++)
-        if (sum[o] <= most)
+        if (n * sum[o] <= most)
             kp_units_replace(&a->net, KP_UNITS_REDO, member, l, o, a->net.replaced[member]++);
 }
 

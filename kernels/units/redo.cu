@@ -9,18 +9,18 @@ static __device__ __forceinline__ void count_sample(const float *x, const kp_mlp
         for (int j = o; j < kp_units_outputs(s) * n; j += n) sum[o] += fabs((double)x[j]);
 }
 
-static __device__ __forceinline__ void replace_dormant(const kp_redo_args *a, int member, int l, const double *sum) {
+static __device__ __forceinline__ void replace_dormant(const kp_redo_args *a, int member, int l,
+                                                       const double *sum) {
     KP_SHARED(double, most, 1);
     const int n = a->net.shape.out[l];
     if (!threadIdx.x) *most = kp_redo_most(sum, n, a->tau[member]);
     __syncthreads();
-    for (int o = 0; o < n; o++) {
-        if (!(sum[o] <= *most)) continue;
-        kp_units_replace(&a->net, KP_UNITS_REDO, member, l, o, a->net.replaced[member]);
-        if (!threadIdx.x) a->net.replaced[member]++;
-        __syncthreads();
-    }
-    __syncthreads(); /* before the next layer's `most` */
+    int64_t replaced = a->net.replaced[member];
+    for (int o = 0; o < n; o++)
+        if (n * sum[o] <= *most) kp_units_replace(&a->net, KP_UNITS_REDO, member, l, o, replaced++);
+    __syncthreads(); /* all have read `most` and the count */
+    if (!threadIdx.x) a->net.replaced[member] = replaced;
+    __syncthreads();
 }
 
 static __global__ void __launch_bounds__(THREADS) redo(kp_redo_args a, const uint8_t *active) {
@@ -41,5 +41,6 @@ static __global__ void __launch_bounds__(THREADS) redo(kp_redo_args a, const uin
 
 kp_status kp_redo_cuda(const void *args, const kp_cuda *cuda, kp_err *err) {
     const kp_redo_args *a = (const kp_redo_args *)args;
-    return kp_check_cuda(kp_launch(dim3(a->P), dim3(THREADS), cuda->stream, redo, *a, cuda->active), "redo", err);
+    return kp_check_cuda(kp_launch(dim3(a->P), dim3(THREADS), cuda->stream, redo, *a, cuda->active), "redo",
+                         err);
 }

@@ -100,16 +100,16 @@ KP_HD void kp_units_put(const kp_units_net *u, int64_t at, float x, float bound)
     for (int i = 0; i < u->n_anchors; i++) u->anchor[i][at] = x;
 }
 
-/* Unit o of layer l: incoming weights 4q .. 4q + 3. */
-KP_HD void kp_units_draw4(const kp_units_net *u, kp_units_method method, int member, int l, int o, int64_t n, int q) {
+/* Unit o of layer l: incoming weight j. Not b.x[j % 4]: on a GPU it would lie in local memory. */
+KP_HD void kp_units_draw(const kp_units_net *u, kp_units_method method, int member, int l, int o, int64_t n,
+                         int j) {
     const kp_mlp_shape *s = &u->shape;
-    const float bound = kp_units_bound(u, member, s->tensor[l]);
-    const int64_t at = member * s->N + s->weight[l] + o;
-    kp_philox_block b = kp_philox(u->seed[member], KP_STREAM_UNITS,
-                                  (uint64_t)method << 62 | (uint64_t)n << 20 | (uint64_t)q);
-    for (int k = 0; k < 4 && 4 * q + k < s->in[l]; k++)
-        kp_units_put(u, at + (int64_t)(4 * q + k) * s->row[l], (2.0f * kp_uniform(b.x[k]) - 1.0f) * u->init_bound[l],
-                     bound);
+    const kp_philox_block b = kp_philox(u->seed[member], KP_STREAM_UNITS,
+                                        (uint64_t)method << 62 | (uint64_t)n << 20 | (uint64_t)j / 4);
+    const uint32_t word = j & 2 ? (j & 1 ? b.x[3] : b.x[2]) : j & 1 ? b.x[1] : b.x[0];
+    kp_units_put(u, member * s->N + s->weight[l] + (int64_t)j * s->row[l] + o,
+                 (2.0f * kp_uniform(word) - 1.0f) * u->init_bound[l],
+                 kp_units_bound(u, member, s->tensor[l]));
 }
 
 /* What it has beside weights. */
@@ -185,12 +185,17 @@ KP_HD kp_cbp_pick kp_cbp_lesser(kp_cbp_pick a, kp_cbp_pick b) {
     return b.utility < a.utility || (b.utility == a.utility && b.unit < a.unit) ? b : a;
 }
 
+/* Before o is replaced: its mean outputs, corrected. */
+KP_HD void kp_cbp_correct(const kp_mlp_shape *s, kp_cbp_layer c, int l, int o) {
+    for (int i = 0; i < kp_units_outputs(s); i++) c.mean[i * s->out[l] + o] /= c.mass[o];
+}
+
 /* The bias of unit k of the next layer takes over the average of what o gave it. */
 KP_HD void kp_cbp_keep_mean(const kp_cbp_args *a, kp_cbp_layer c, int member, int l, int o, int k) {
     const kp_mlp_shape *s = &a->net.shape;
     float *theta = a->net.theta + member * s->N, *b = theta + s->bias[l + 1] + k;
     for (int i = 0; i < kp_units_outputs(s); i++)
-        *b = fmaf(theta[kp_units_out(s, l, o, i, k)], c.mean[i * s->out[l] + o] / c.mass[o], *b);
+        *b = fmaf(theta[kp_units_out(s, l, o, i, k)], c.mean[i * s->out[l] + o], *b);
     *b = kp_clip(*b, kp_units_bound(&a->net, member, s->tensor[l + 1] + 1));
 }
 
@@ -205,11 +210,11 @@ KP_HD void kp_cbp_forget(const kp_cbp_args *a, kp_cbp_layer c, int member, int l
 
 /* ---- redo -------------------------------------------------------------------------------------- */
 
-/* The largest sum of a unit that is dormant, of n. */
+/* n times the largest sum of a unit of n that is dormant. */
 KP_HD double kp_redo_most(const double *sum, int n, double tau) {
     double all = 0.0;
     for (int o = 0; o < n; o++) all += sum[o];
-    return tau * (all / n);
+    return tau * all;
 }
 
 KP_C kp_status kp_cbp_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

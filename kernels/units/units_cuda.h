@@ -6,12 +6,13 @@
 enum { KP_UNITS_THREADS = 256, KP_UNITS_WARPS = KP_UNITS_THREADS / 32 };
 
 /* Its member's n-th. Threads meet before and after. */
-static __device__ __forceinline__ void kp_units_replace(const kp_units_net *u, kp_units_method method, int member,
-                                                        int l, int o, int64_t n) {
+static __device__ __forceinline__ void kp_units_replace(const kp_units_net *u, kp_units_method method,
+                                                        int member, int l, int o, int64_t n) {
     const kp_mlp_shape *s = &u->shape;
-    for (int q = (int)threadIdx.x; 4 * q < s->in[l]; q += KP_UNITS_THREADS)
-        kp_units_draw4(u, method, member, l, o, n, q);
+    for (int j = (int)threadIdx.x; j < s->in[l]; j += KP_UNITS_THREADS)
+        kp_units_draw(u, method, member, l, o, n, j);
     if (!threadIdx.x) kp_units_put_own(u, member, l, o);
-    for (int k = (int)threadIdx.x; k < s->out[l + 1]; k += KP_UNITS_THREADS) kp_units_zero_out(u, member, l, o, k);
+    for (int k = (int)threadIdx.x; k < s->out[l + 1]; k += KP_UNITS_THREADS)
+        kp_units_zero_out(u, member, l, o, k);
     __syncthreads();
 }

@@ -15,14 +15,18 @@
 #include "tally_sum/tally_sum.h"
 #include "td_loss/td_loss.h"
 #include "td_stats/td_stats.h"
+#include "units/units.h"
 
 kp_launcher *kp_launcher_of(int op) {
 #define LAUNCHER(name) [KP_OP_##name] = kp_##name##_cuda
     static kp_launcher *const launchers[KP_N_OPS] = {
-        LAUNCHER(adam_clip),        LAUNCHER(copy),         LAUNCHER(gather_stack),
-        LAUNCHER(grad_norm_chunks), LAUNCHER(rmsprop_clip), LAUNCHER(grad_norm_scale),
-        LAUNCHER(sgd_clip),         LAUNCHER(softmax_xent), LAUNCHER(squared_error),
-        LAUNCHER(tally_sum),        LAUNCHER(td_loss),      LAUNCHER(td_stats),
+        LAUNCHER(adam_clip),     LAUNCHER(copy),
+        LAUNCHER(gather_stack),  LAUNCHER(grad_norm_chunks),
+        LAUNCHER(rmsprop_clip),  LAUNCHER(grad_norm_scale),
+        LAUNCHER(sgd_clip),      LAUNCHER(softmax_xent),
+        LAUNCHER(squared_error), LAUNCHER(tally_sum),
+        LAUNCHER(td_loss),       LAUNCHER(td_stats),
+        LAUNCHER(cbp),           LAUNCHER(redo),
     };
 #undef LAUNCHER
     return launchers[op];
