@@ -13,6 +13,9 @@
 static const double STRICT_RELATIVE = 1e-5, STRICT_ABSOLUTE = 1e-6;
 enum { STRICT_SAMPLES = 250, MOST_SAMPLES = 2000, EACH = 100 };
 
+#define HASH_NOISE "optim.perturb=0.1", "optim.noise=hash"
+#define UPGD(rule) "optim.rule=" rule, "optim.weight_decay=0.01", "optim.upgd.beta=0.999"
+
 static const struct {
     const char *name;
     int is_fused;  /* the fast path has it */
@@ -45,6 +48,38 @@ static const struct {
       { "optim.rule=rmsprop", "optim.lr=0.001", "optim.beta2=0.99", "optim.clip.kappa=1" } },
     { "l2_sgd", 1, 1, { "optim.rule=sgd", "optim.lr=0.001", "optim.l2=0.01" } },
     { "l2_adam", 1, 0, { "optim.rule=adam", "optim.lr=0.0001", "optim.l2=0.01" } },
+    { "l2init_sgd", 0, 1, { "optim.rule=sgd", "optim.lr=0.001", "optim.l2init=0.01" } },
+    { "l2init_adam", 0, 0, { "optim.rule=adam", "optim.lr=0.0001", "optim.l2init=0.001" } },
+    { "sp_sgd_sigma0", 0, 1, { "optim.rule=sgd", "optim.lr=0.001", "optim.shrink=0.01" } },
+    { "sp_adam_sigma0", 0, 0, { "optim.rule=adam", "optim.lr=0.0001", "optim.shrink=0.001" } },
+    { "sp_sgd_hashnoise",
+      0,
+      1,
+      { "optim.rule=sgd", "optim.lr=0.001", "optim.shrink=0.01", HASH_NOISE } },
+    { "sp_adam_hashnoise",
+      0,
+      0,
+      { "optim.rule=adam", "optim.lr=0.0001", "optim.shrink=0.001", HASH_NOISE } },
+    { "madam", 0, 0, { "optim.rule=madam", "optim.lr=0.01", "optim.madam_scale=4" } },
+    { "madam_lr1e-3", 0, 0, { "optim.rule=madam", "optim.lr=0.001", "optim.madam_scale=2" } },
+    { "upgd_sigma0",
+      0,
+      1,
+      { UPGD("upgd"), "optim.lr=0.01", "optim.upgd.beta=0.9999", "optim.upgd.sigma=0" } },
+    { "upgd_sigma0_lr1e-3", 0, 1, { UPGD("upgd"), "optim.lr=0.001", "optim.upgd.sigma=0" } },
+    { "upgd_wc1_sigma0",
+      0,
+      1,
+      { UPGD("upgd"), "optim.lr=0.001", "optim.upgd.sigma=0", "optim.clip.kappa=1" } },
+    { "upgd_hashnoise",
+      0,
+      1,
+      { UPGD("upgd"), "optim.lr=0.001", "optim.upgd.sigma=0.1", "optim.noise=hash" } },
+    { "adaupgd_sigma0", 0, 1, { UPGD("adaupgd"), "optim.lr=0.0001", "optim.upgd.sigma=0" } },
+    { "adaupgd_hashnoise",
+      0,
+      1,
+      { UPGD("adaupgd"), "optim.lr=0.0001", "optim.upgd.sigma=0.1", "optim.noise=hash" } },
 };
 enum { N_RUNS = sizeof runs / sizeof *runs };
 
