@@ -319,7 +319,7 @@ static kp_status build_program(kp_stream *s, kp_err *err) {
     int path = s->member->stream.path;
     s->is_fused = path != KP_PATH_PLAIN && kp_optim_fuse(s->optim, &fused, &why);
     if (path == KP_PATH_FUSED && !s->is_fused)
-        return kp_fail(err, KP_BAD_CONFIG, "stream.path is fused, which this rule cannot be: %s",
+        return kp_fail(err, KP_BAD_CONFIG, "stream.path is fused, which these settings cannot be: %s",
                        why);
     if (s->is_fused)
         kp_log_line(s->log, "path: fused, the update within the passes over the weights");
