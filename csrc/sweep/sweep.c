@@ -11,10 +11,7 @@
 #include "replay/ring.h"
 #include "run/members.h"
 
-enum {
-    MOST_MEMBERS = 16,
-    MOST_STREAMS = 64
-}; /* a stream's state is some MB, and there is no replay */
+enum { MOST_MEMBERS = 16, MOST_STREAMS = 64 };
 #define PREFIX "population-"
 static const double MEMORY_SHARE =
     0.8; /* of what is available; the rest is for networks and emulators */
@@ -117,6 +114,7 @@ static kp_status look_around(kp_sweep *s, const kp_study *study, const char *fol
 
 /* ---- what is to be added --------------------------------------------------------------------- */
 
+/* A stream has no replay: a member is a few megabytes. */
 static int members_that_fit(const kp_config *c) {
     if (c->algorithm == KP_ALGORITHM_STREAM) return MOST_STREAMS;
     kp_ring_options one = { .P = 1,
