@@ -153,13 +153,15 @@ static kp_status look_around(const kp_set *set, const kp_set_split *split, kp_se
     int n = list_places(set, places), is_there = 0;
     for (int i = 0; i < n; i++) {
         memcpy(f->folder, places[i], KP_PATH);
-        kp_status st = look(set, split, f, &is_there, err);
+        kp_err one = { "" };
+        kp_status st = look(set, split, f, &is_there, &one);
+        if (st && is_there && err) *err = one;
         if (is_there) return st;
         if (used < sizeof text)
             used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", i ? ", " : "",
                                      places[i]);
     }
-    return kp_fail(err, KP_BAD_DATA, "%s: not in %s; %s", set->about.name, text, set->about.how);
+    return kp_fail(err, KP_BAD_DATA, "not in %s; %s", text, set->about.how);
 }
 
 kp_status kp_set_find(const kp_set *set, const char *dir, int is_test, kp_set_files *f,

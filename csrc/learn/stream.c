@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "data/data.h"
+#include "optim_of.h"
 #include "stream_impl.h"
 
 /* ---- blocks ---------------------------------------------------------------------------------- */
@@ -261,32 +262,15 @@ static kp_status open_backend_memory(kp_stream *s, kp_err *err) {
     return st;
 }
 
-static kp_optim_member optim_member_of(const kp_config *c) {
-    return (kp_optim_member){
-        .lr = c->optim.lr,
-        .beta1 = c->optim.beta1,
-        .beta2 = c->optim.beta2,
-        .eps = c->optim.eps,
-        .momentum = c->optim.momentum,
-        .weight_decay = c->optim.weight_decay,
-        .l2 = c->optim.l2,
-        .l2init = c->optim.l2init,
-        .grad_norm = c->optim.grad_norm,
-        .clip = c->optim.clip,
-    };
-}
-
 static kp_status open_optim(kp_stream *s, kp_err *err) {
     const kp_config *c = s->member;
     kp_status st = KP_OK;
     BACKEND(grad, (size_t)s->P * (size_t)s->layout.N, "gradients (population.size)");
     kp_optim_member *member = calloc((size_t)s->P, sizeof *member);
     if (!member) return kp_fail(err, KP_BAD_CONFIG, "stream: out of host memory");
-    for (int p = 0; p < s->P; p++) member[p] = optim_member_of(&s->member[p]);
-    kp_optim_options o = { .rule = (kp_rule)c->optim.rule,
-                           .centered = c->optim.centered,
-                           .block = KP_STREAM_BLOCK,
-                           .member = member };
+    for (int p = 0; p < s->P; p++) member[p] = kp_optim_member_of(&s->member[p]);
+    kp_optim_options o = kp_optim_options_of(c, member, s->seed);
+    o.block = KP_STREAM_BLOCK;
     if (!st)
         st = kp_optim_open(&s->optim, s->backend, &s->layout, s->P, &o, s->theta, s->grad, err);
     free(member);
