@@ -21,6 +21,8 @@
     X(mlp_gradient)                                                                               \
     X(mlp_after)                                                                                  \
     X(mlp_stream)                                                                                 \
+    X(cbp)                                                                                        \
+    X(redo)                                                                                       \
     X(adam_clip)                                                                                  \
     X(sgd_clip)                                                                                   \
     X(rmsprop_clip)                                                                               \

@@ -18,6 +18,7 @@ typedef enum { /* never renumber: streams are part of a run's identity */
     KP_STREAM_NOISE = 7,     /* noise on weights (kernels/noise) */
     KP_STREAM_DATA = 8,      /* shuffles and permutations */
     KP_STREAM_BOOTSTRAP = 9, /* confidence intervals */
+    KP_STREAM_UNITS = 10,    /* units that begin again (units/units.h) */
     KP_STREAM_TEST = 99
 } kp_stream_id;
 

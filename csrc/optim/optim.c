@@ -345,4 +345,6 @@ float *kp_optim_moment(const kp_optim *o, int i, const char **name) {
     return o->moment[i];
 }
 
+const float *kp_optim_bounds(const kp_optim *o) { return o->bound; }
+
 int64_t *kp_optim_steps(kp_optim *o) { return o->step; }

@@ -105,4 +105,7 @@ int kp_optim_n_moments(const kp_optim *optim);
 float *kp_optim_moment(const kp_optim *optim, int i, const char **name);
 int64_t *kp_optim_steps(kp_optim *optim);
 
+/* [P][n_tensors] backend memory: of the update that is made; INFINITY: not clipped. */
+const float *kp_optim_bounds(const kp_optim *optim);
+
 void kp_optim_close(kp_optim *optim); /* NULL is fine */

@@ -21,6 +21,7 @@
 #include "tally_sum/tally_sum.h"
 #include "td_loss/td_loss.h"
 #include "td_stats/td_stats.h"
+#include "units/units.h"
 #include "upgd/upgd.h"
 
 kp_launcher *kp_launcher_of(int op) {
@@ -33,6 +34,7 @@ kp_launcher *kp_launcher_of(int op) {
         LAUNCHER(optim_begin),      LAUNCHER(madam_clip),   LAUNCHER(noise),
         LAUNCHER(penalties),        LAUNCHER(shift_clip),   LAUNCHER(si_path),
         LAUNCHER(si_consolidate),   LAUNCHER(upgd_utility), LAUNCHER(upgd_clip),
+        LAUNCHER(cbp),              LAUNCHER(redo),
     };
 #undef LAUNCHER
     return launchers[op];
