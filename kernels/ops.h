@@ -18,6 +18,8 @@
     X(dense_backward_weights)                                                                     \
     X(grad_norm_chunks)                                                                           \
     X(grad_norm_scale)                                                                            \
+    X(mlp_gradient)                                                                               \
+    X(mlp_after)                                                                                  \
     X(adam_clip)                                                                                  \
     X(sgd_clip)                                                                                   \
     X(rmsprop_clip)

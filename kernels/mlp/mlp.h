@@ -8,11 +8,15 @@
  * mlp_stream leaves the bits that mlp_gradient, an update rule of csrc/optim and mlp_after leave: sums
  * have the orders said here, and the rules are the element functions of their own operations.
  *
- *     z = b + sum over inputs j, ascending, of x_j w_j        one fused multiply-add each, per unit
+ *     z = b + sum over inputs j, ascending, of x_j w_j        one fused multiply-add each, per unit;
+ *                                                             inputs that are 0 are left out
  *     x' = activation(layer norm(z))                          of hidden layers; the output is linear
+ *                                                             (mlp_unit.h; CReLU: all that are above zero,
+ *                                                             then all that are below, their sign changed)
  *     dx_j = sum over units o of w_jo d_o                     KP_MLP_LANES partial sums, lane o % 16 from
- *                                                             zero in ascending o, then added in a tree:
- *                                                             l + 8, l + 4, l + 2, l + 1
+ *                                                             zero in ascending o, over the row with its
+ *                                                             padding, then added in a tree: l + 8, l + 4,
+ *                                                             l + 2, l + 1
  *     g_jo = x_j d_o                                          the product alone, rounded once
  *
  * Softmax cross entropy and its gradient are those of softmax_xent.h, with B = 1. */

@@ -24,7 +24,8 @@ static void *add_buffer(kp_case *c, char type, kp_use use, int members, int64_t 
     b->raw = aligned_alloc(64, (b->bytes + 2 * GUARD + 63) / 64 * 64);
     memset(b->raw, POISON, b->bytes + 2 * GUARD);
     b->at = b->raw + GUARD;
-    for (int64_t i = 0; use != KP_OUT && i < (members ? members : 1) * n; i++) {
+    for (int64_t i = 0; (use == KP_IN || use == KP_IN_OUT) && i < (members ? members : 1) * n;
+         i++) {
         uint64_t seed = members ? 1000u + (uint64_t)(c->first + i / n) : 7u;
         uint64_t e = (uint64_t)(i % n) | (uint64_t)c->n_buffers << 48;
         double u = (double)kp_uniform(kp_philox(seed, KP_STREAM_TEST, e).x[0]),
@@ -63,7 +64,7 @@ void kp_case_make_special(kp_case *c) {
     for (int i = 0; i < c->n_buffers; i++) {
         kp_case_buffer *b = &c->buffer[i];
         size_t n = b->bytes / value_bytes(b->type), k = (size_t)i;
-        for (size_t e = (size_t)i % 5; b->use != KP_OUT && e < n; e += 7) {
+        for (size_t e = (size_t)i % 5; b->use != KP_OUT && b->use != KP_SCRATCH && e < n; e += 7) {
             if (b->type == 'f') ((float *)b->at)[e] = (float)specials[k++ % KP_COUNT(specials)];
             if (b->type == 'd') ((double *)b->at)[e] = specials[k++ % KP_COUNT(specials)];
         }
@@ -99,7 +100,7 @@ int kp_case_differs(const kp_case *got, int got_member, const kp_case *want, int
                     unsigned uses, char *says, size_t size) {
     for (int i = 0; i < got->n_buffers; i++) {
         const kp_case_buffer *g = &got->buffer[i], *w = &want->buffer[i];
-        if (!(uses >> g->use & 1)) continue;
+        if (g->use == KP_SCRATCH || !(uses >> g->use & 1)) continue;
         size_t each = value_bytes(g->type);
         size_t bytes = g->member_bytes ? g->member_bytes * (size_t)n : g->bytes;
         const unsigned char *x = (unsigned char *)g->at + (size_t)got_member * g->member_bytes;
@@ -135,6 +136,7 @@ int kp_case_is_far(const kp_case *got, const kp_case *want, double tolerance, ch
         const kp_case_buffer *g = &got->buffer[i], *w = &want->buffer[i];
         size_t n = g->bytes / value_bytes(g->type);
         double largest = 0;
+        if (g->use == KP_SCRATCH) continue;
         if (g->use == KP_IN || (g->type != 'f' && g->type != 'd') || tolerance == 0) {
             if (!memcmp(g->at, w->at, g->bytes)) continue;
             snprintf(says, size, "buffer %d differs from the reference", i);

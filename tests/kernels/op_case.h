@@ -11,7 +11,8 @@
 typedef enum {
     KP_IN,
     KP_OUT,   /* made anew by every run */
-    KP_IN_OUT /* state: an inactive member's stays as it is */
+    KP_IN_OUT, /* state: an inactive member's stays as it is */
+    KP_SCRATCH /* overwritten with what is nobody else's business: not compared */
 } kp_use;
 
 typedef struct {
@@ -24,8 +25,8 @@ typedef struct {
 
 typedef struct {
     int P, first;
-    _Alignas(16) unsigned char args[320];
-    kp_case_buffer buffer[16];
+    _Alignas(16) unsigned char args[1024];
+    kp_case_buffer buffer[24];
     int n_buffers;
 } kp_case;
 
@@ -33,7 +34,7 @@ typedef struct {
     const char *name; /* what is special about it */
     int op;           /* KP_OP_... */
     void (*make)(kp_case *c);
-    void (*reference)(const void *args);
+    void (*reference)(const void *args); /* NULL: a test of its own has one */
     double tolerance; /* relative to the buffer's largest value; 0: every bit */
 } kp_op_row;
 
@@ -67,6 +68,6 @@ int kp_case_differs(const kp_case *got, int got_member, const kp_case *want, int
  * says where. */
 int kp_case_is_far(const kp_case *got, const kp_case *want, double tolerance, char *says, size_t size);
 
-/* Rows of the element operations (ops_element.c) and of layers (ops_layers.c); each ends with a row
- * without a name. */
-extern const kp_op_row kp_element_rows[], kp_layer_rows[];
+/* Rows of the element operations (ops_element.c), of layers (ops_layers.c) and of small networks
+ * (ops_mlp.c); each ends with a row without a name. */
+extern const kp_op_row kp_element_rows[], kp_layer_rows[], kp_mlp_rows[];
