@@ -12,7 +12,9 @@
 
 #ifdef KP_HOSTCUDA
 #include "hostcuda.h"
+#define KP_UNROLL_ALL
 #else
+#define KP_UNROLL_ALL _Pragma("unroll")
 #include <cooperative_groups.h>
 #include <cuda_runtime.h>
 

@@ -104,6 +104,8 @@ void hostcuda_order(unsigned o) {
     random_state = o;
 }
 
+int hostcuda_cluster() { return n_blocks; }
+
 static int below(int n) {
     random_state = random_state * 6364136223846793005u + 1442695040888963407u;
     return (int)((random_state >> 33) % (unsigned)n);

@@ -29,6 +29,8 @@ extern "C" {
 /* Of blocks, and of threads within them: 0 forward, 1 backward, else shuffled by this seed. */
 void hostcuda_order(unsigned order);
 
+int hostcuda_cluster(void); /* blocks in each cluster of the latest grid that has run */
+
 #ifdef __cplusplus
 }
 #include <tuple>

@@ -1,0 +1,300 @@
+/* mlp_stream.cu: a member is a team's (mlp_cuda.h) for all samples of the block: one block of threads, that
+ * leaves parameters and state in global memory; or, where that can be, as many blocks of a cluster as hold
+ * them in shared memory, each its own columns. The bits are the same. */
+#include "adam_clip/adam_clip.h"
+#include "mlp/mlp_cuda.h"
+#include "rmsprop_clip/rmsprop_clip.h"
+#include "sgd_clip/sgd_clip.h"
+
+/* ---- rules ------------------------------------------------------------------------------------- */
+
+template <int RULE> struct rule;
+template <> struct rule<KP_MLP_SGD> {
+    enum { N_STATES = 0 };
+    typedef kp_sgd_hyper hyper;
+    static __device__ __forceinline__ float step(float x, float g, float *, float *, hyper h) {
+        float u = 0.0f;
+        return kp_sgd1(x, g, &u, h);
+    }
+};
+template <> struct rule<KP_MLP_MOMENTUM> {
+    enum { N_STATES = 1 };
+    typedef kp_sgd_hyper hyper;
+    static __device__ __forceinline__ float step(float x, float g, float *u, float *, hyper h) {
+        return kp_sgd1(x, g, u, h);
+    }
+};
+template <> struct rule<KP_MLP_ADAM> {
+    enum { N_STATES = 2 };
+    typedef kp_adam_hyper hyper;
+    static __device__ __forceinline__ float step(float x, float g, float *m, float *v, hyper h) {
+        return kp_adam1(x, g, m, v, h);
+    }
+};
+template <> struct rule<KP_MLP_RMSPROP> {
+    enum { N_STATES = 1 };
+    typedef kp_rmsprop_hyper hyper;
+    static __device__ __forceinline__ float step(float x, float g, float *v, float *, hyper h) {
+        return kp_rmsprop1(x, g, v, h);
+    }
+};
+template <> struct rule<KP_MLP_RMSPROP_CENTERED> {
+    enum { N_STATES = 2 };
+    typedef kp_rmsprop_hyper hyper;
+    static __device__ __forceinline__ float step(float x, float g, float *v, float *mean, hyper h) {
+        return kp_rmsprop_centered1(x, g, v, mean, h);
+    }
+};
+
+/* ---- a member's parameters --------------------------------------------------------------------- */
+
+/* Buffers in order: theta, state, anchor. Where they lie in shared memory they are one after the other. */
+template <int RULE, bool CLUSTER> struct parameters {
+    const kp_mlp_stream_args &a;
+    const kp_mlp_room &room;
+    float *shared;
+    const int64_t member_at;
+
+    __device__ __forceinline__ int n_buffers() const { return 1 + rule<RULE>::N_STATES + (a.anchor != nullptr); }
+
+    __device__ __forceinline__ float *in_global(int b) const {
+        float *all = !b ? a.theta : b <= rule<RULE>::N_STATES ? a.state[b - 1] : (float *)a.anchor;
+        return all + member_at;
+    }
+    __device__ __forceinline__ float *buffer(int b) const {
+        return CLUSTER ? shared + room.buffer + b * room.param_floats : in_global(b);
+    }
+
+    /* Where layer l's part begins in a buffer. */
+    __device__ __forceinline__ int64_t weight_at(int l) const { return CLUSTER ? room.weight[l] : a.shape.weight[l]; }
+    __device__ __forceinline__ int64_t bias_at(int l) const { return CLUSTER ? room.bias[l] : a.shape.bias[l]; }
+    __device__ __forceinline__ int64_t gain_at(int l) const { return CLUSTER ? room.gain[l] : a.shape.gain[l]; }
+    __device__ __forceinline__ int64_t shift_at(int l) const { return CLUSTER ? room.shift[l] : a.shape.shift[l]; }
+
+    __device__ __forceinline__ const float *weight(int l) const { return buffer(0) + weight_at(l); }
+    __device__ __forceinline__ const float *bias(int l) const { return buffer(0) + bias_at(l); }
+    __device__ __forceinline__ const float *gain(int l) const { return buffer(0) + gain_at(l); }
+    __device__ __forceinline__ const float *shift(int l) const { return buffer(0) + shift_at(l); }
+
+    /* f(tensor, where it begins in global memory, where in the block's, rows) for every tensor of layer l. */
+    template <class F> __device__ __forceinline__ void each_tensor(int l, F f) const {
+        const kp_mlp_shape &s = a.shape;
+        f(s.tensor[l], s.weight[l], weight_at(l), s.in[l]);
+        f(s.tensor[l] + 1, s.bias[l], bias_at(l), 1);
+        if (s.gain[l] < 0) return;
+        f(s.tensor[l] + 2, s.gain[l], gain_at(l), 1);
+        f(s.tensor[l] + 3, s.shift[l], shift_at(l), 1);
+    }
+};
+
+/* ---- the update -------------------------------------------------------------------------------- */
+
+template <int RULE> struct update {
+    float *theta, *state[2];
+    const float *anchor;
+    typename rule<RULE>::hyper hyper;
+
+    /* Returns whether the weight lay outside the bound, as kp_clip_tally_of counts: NaN does not. */
+    __device__ __forceinline__ uint32_t operator()(int64_t at, float g, float bound) const {
+        float x = theta[at], s0 = 0.0f, s1 = 0.0f;
+        if (rule<RULE>::N_STATES > 0) s0 = state[0][at];
+        if (rule<RULE>::N_STATES > 1) s1 = state[1][at];
+        x = rule<RULE>::step(x, g, &s0, &s1, hyper);
+        if (rule<RULE>::N_STATES > 0) state[0][at] = s0;
+        if (rule<RULE>::N_STATES > 1) state[1][at] = s1;
+        theta[at] = kp_clip(x, bound);
+        return x > bound || x < -bound;
+    }
+};
+
+static __device__ __forceinline__ kp_clip_tally *tallies(float *shared, const kp_mlp_room &room) {
+    return (kp_clip_tally *)(shared + room.tally);
+}
+
+/* Adds what the threads of a warp have counted of a tensor to the warp's tally. */
+static __device__ __forceinline__ void count(kp_clip_tally *tally, int n_tensors, int tensor, uint32_t outside,
+                                             uint32_t non_finite) {
+    outside = __reduce_add_sync(0xffffffffu, outside);
+    non_finite = __reduce_add_sync(0xffffffffu, non_finite);
+    if (threadIdx.x % 32) return;
+    tally += (int)threadIdx.x / 32 * n_tensors + tensor;
+    tally->outside += outside;
+    tally->non_finite += non_finite;
+}
+
+/* The padding is updated too, as by the rules' own operations: it stays zero. */
+template <int RULE, bool CLUSTER>
+static __device__ __forceinline__ void backward(kp_mlp_team<CLUSTER> &team, const parameters<RULE, CLUSTER> &params,
+                                                const update<RULE> &step, const float *x0) {
+    const kp_mlp_shape &s = team.s;
+    const float *bounds = params.a.bound + (int64_t)team.member * s.n_tensors;
+    kp_clip_tally *tally = tallies(team.shared, team.room);
+    for (int l = s.n_layers - 1; l >= 0; l--) {
+        const int64_t weight = params.weight_at(l), bias = params.bias_at(l);
+        const float *bound = bounds + s.tensor[l], of_weight = bound[0], of_bias = bound[1];
+        uint32_t outside = 0, outside_bias = 0;
+        team.weights_back(l, x0, params, [&](int64_t i, float g) { outside += step(weight + i, g, of_weight); });
+        for (int i = (int)threadIdx.x; i < team.units(l); i += (int)blockDim.x)
+            outside_bias += step(bias + i, team.d(l)[i], of_bias);
+        count(tally, s.n_tensors, s.tensor[l], outside, 0);
+        count(tally, s.n_tensors, s.tensor[l] + 1, outside_bias, 0);
+        if (!l) break;
+        const int below = l - 1, has_norm = s.gain[below] >= 0;
+        const int64_t gain = params.gain_at(below), shift = params.shift_at(below);
+        const float of_gain = has_norm ? bounds[s.tensor[below] + 2] : 0.0f,
+                    of_shift = has_norm ? bounds[s.tensor[below] + 3] : 0.0f;
+        uint32_t outside_gain = 0, outside_shift = 0;
+        team.units_back(
+            below, params, [&](int i, float g) { outside_gain += step(gain + i, g, of_gain); },
+            [&](int i, float g) { outside_shift += step(shift + i, g, of_shift); });
+        if (!has_norm) continue;
+        count(tally, s.n_tensors, s.tensor[below] + 2, outside_gain, 0);
+        count(tally, s.n_tensors, s.tensor[below] + 3, outside_shift, 0);
+    }
+}
+
+/* ---- begin and end of a block of samples -------------------------------------------------------- */
+
+/* Into shared memory, each block its columns. */
+template <int RULE, bool CLUSTER>
+static __device__ __forceinline__ void fetch(const kp_mlp_team<CLUSTER> &team, const parameters<RULE, CLUSTER> &params) {
+    for (int l = 0; CLUSTER && l < team.s.n_layers; l++)
+        params.each_tensor(l, [&](int, int64_t global, int64_t mine, int rows) {
+            const int columns = team.columns(l);
+            for (int e = (int)threadIdx.x; e < rows * columns; e += (int)blockDim.x) {
+                const int64_t from = global + (int64_t)(e / columns) * team.s.row[l] + e % columns * team.size + team.rank;
+                for (int b = 0; b < params.n_buffers(); b++) params.buffer(b)[mine + e] = params.in_global(b)[from];
+            }
+        });
+}
+
+/* Back to where they came from; counts weights that are not finite. */
+template <int RULE, bool CLUSTER>
+static __device__ __forceinline__ void put_back(const kp_mlp_team<CLUSTER> &team,
+                                                const parameters<RULE, CLUSTER> &params) {
+    const kp_mlp_shape &s = team.s;
+    for (int l = 0; l < s.n_layers; l++)
+        params.each_tensor(l, [&](int tensor, int64_t global, int64_t mine, int rows) {
+            const int columns = team.columns(l);
+            uint32_t non_finite = 0;
+            for (int64_t e = threadIdx.x; e < (int64_t)rows * columns; e += blockDim.x) {
+                const float x = params.buffer(0)[mine + e];
+                non_finite += !(x - x == 0.0f);
+                if (!CLUSTER) continue;
+                const int64_t to = global + e / columns * s.row[l] + e % columns * team.size + team.rank;
+                for (int b = 0; b <= rule<RULE>::N_STATES; b++) params.in_global(b)[to] = params.buffer(b)[mine + e];
+            }
+            count(tallies(team.shared, team.room), s.n_tensors, tensor, 0, non_finite);
+        });
+}
+
+/* Of the warps, then of the team's blocks, in the first of which they are added to the totals. */
+template <bool CLUSTER>
+static __device__ __forceinline__ void add_tallies(const kp_mlp_team<CLUSTER> &team, kp_tensor_tally *total) {
+    const int n = team.s.n_tensors, tensor = (int)threadIdx.x;
+    kp_clip_tally *of_warp = tallies(team.shared, team.room), *of_block = of_warp + KP_MLP_WARPS * n, sum = { 0, 0 };
+    __syncthreads();
+    if (tensor < n) {
+        for (int w = 0; w < KP_MLP_WARPS; w++) {
+            sum.outside += of_warp[w * n + tensor].outside;
+            sum.non_finite += of_warp[w * n + tensor].non_finite;
+        }
+        kp_clip_tally *to = &of_block[team.rank * n + tensor];
+        if (CLUSTER) to = kp_cluster_at(to, 0);
+        *to = sum;
+    }
+    team.sync(); /* the last: from here on no block looks into another, which may have returned */
+    if (team.rank || tensor >= n) return;
+    total[tensor].non_finite = 0;
+    for (int r = 0; r < team.size; r++) {
+        total[tensor].outside += of_block[r * n + tensor].outside;
+        total[tensor].non_finite += of_block[r * n + tensor].non_finite;
+    }
+}
+
+/* ---- the kernel -------------------------------------------------------------------------------- */
+
+template <int RULE, bool CLUSTER>
+static __global__ void __launch_bounds__(KP_MLP_THREADS, KP_MLP_BLOCKS)
+    stream(const __grid_constant__ kp_mlp_stream_args a, const __grid_constant__ kp_mlp_room room,
+           const uint8_t *active) {
+    KP_DYNAMIC_SHARED(float, shared);
+    const kp_mlp_shape &s = a.shape;
+    kp_mlp_team<CLUSTER> team(s, room, shared);
+    const int member = team.member, n = *a.n, T = a.samples.T;
+    if (!active[member]) return; /* all blocks of the team */
+    const parameters<RULE, CLUSTER> params = { a, room, shared, member * s.N };
+    update<RULE> step = { params.buffer(0), {}, nullptr, {} };
+    for (int b = 0; b < rule<RULE>::N_STATES; b++) step.state[b] = params.buffer(1 + b);
+    if (a.anchor) step.anchor = params.buffer(1 + rule<RULE>::N_STATES);
+    const typename rule<RULE>::hyper *hyper = (const typename rule<RULE>::hyper *)a.hyper + (int64_t)member * T;
+    kp_mlp_result *result = a.result + (int64_t)member * T;
+    uint8_t *ever_active = a.ever_active ? a.ever_active + (int64_t)member * s.n_hidden : nullptr;
+    const int reports = !team.rank && threadIdx.x < 32; /* all x are everywhere */
+    float *x0 = team.x(0), *next = shared + room.next;
+
+    team.clear();
+    fetch(team, params);
+    team.load(a.samples, kp_mlp_sample(a.samples.index, T, member, 0), x0);
+    for (int t = 0; t < n; t++) {
+        const int64_t sample = kp_mlp_sample(a.samples.index, T, member, t);
+        const int label = kp_mlp_label(a.samples.label, a.samples.label_order, s.out[s.n_layers - 1], member, sample);
+        step.hyper = hyper[t];
+        team.forward(x0, params);
+        const float loss = team.softmax(label, 1);
+        if (reports) {
+            const int off = team.count_off(ever_active);
+            if (!threadIdx.x) result[t] = { loss, NAN, team.is_correct(label), off };
+        }
+        if (t + 1 < n) team.load(a.samples, kp_mlp_sample(a.samples.index, T, member, t + 1), next);
+        backward(team, params, step, x0);
+        if (t + 1 == n) team.keep(a.work + member * kp_mlp_work(&s), x0);
+        if (a.with_after) {
+            team.forward(x0, params);
+            const float loss_after = team.softmax(label, 0);
+            if (reports) {
+                const int off = team.count_off(nullptr);
+                if (!threadIdx.x) result[t].loss_after = loss_after, result[t].inactive = off;
+            }
+        }
+        float *was = x0;
+        x0 = next, next = was;
+    }
+    __syncthreads(); /* all updates */
+    put_back(team, params);
+    add_tallies(team, a.total + (int64_t)member * s.n_tensors);
+}
+
+/* ---- the launch -------------------------------------------------------------------------------- */
+
+/* Of the clusters that hold a member the largest of which the device has one for each member at the same
+ * time; else the smallest. Returns 0 where none does. */
+template <class Kernel>
+static int find_cluster(const kp_mlp_stream_args *a, int n_buffers, Kernel *kernel, kp_grid *grid, kp_mlp_room *room) {
+    int size = 0;
+    for (int k = 1; k <= KP_MLP_LANES; k *= 2) {
+        const kp_mlp_room of_k = kp_mlp_room_of(&a->shape, k, n_buffers);
+        const kp_grid g = { dim3(a->P * k), dim3(kp_mlp_threads(&a->shape, k)), grid->stream,
+                            (size_t)of_k.floats * sizeof(float), k };
+        const int n = g.shared_bytes <= INT_MAX ? kp_most_clusters(g, kernel) : 0;
+        if (n && (!size || n >= a->P)) size = k, *grid = g, *room = of_k;
+    }
+    return size;
+}
+
+template <int RULE> static kp_status launch(const kp_mlp_stream_args *a, const kp_cuda *cuda, kp_err *err) {
+    kp_mlp_room room = {};
+    kp_grid grid = { dim3(), dim3(), cuda->stream, 0, 1 };
+    if (find_cluster(a, 1 + rule<RULE>::N_STATES + (a->anchor != nullptr), stream<RULE, true>, &grid, &room))
+        return kp_check_cuda(kp_launch(grid, stream<RULE, true>, *a, room, cuda->active), "mlp_stream", err);
+    return kp_mlp_launch("mlp_stream", stream<RULE, false>, a, cuda, err);
+}
+
+kp_status kp_mlp_stream_cuda(const void *args, const kp_cuda *cuda, kp_err *err) {
+    const kp_mlp_stream_args *a = (const kp_mlp_stream_args *)args;
+    static kp_status (*const launches[KP_MLP_N_RULES])(const kp_mlp_stream_args *, const kp_cuda *, kp_err *) = {
+        launch<KP_MLP_SGD>, launch<KP_MLP_MOMENTUM>, launch<KP_MLP_ADAM>, launch<KP_MLP_RMSPROP>,
+        launch<KP_MLP_RMSPROP_CENTERED>,
+    };
+    return launches[a->rule](a, cuda, err);
+}
