@@ -107,19 +107,15 @@ template <int RULE> struct update {
     }
 };
 
-static __device__ __forceinline__ kp_clip_tally *tallies(float *shared, const kp_mlp_room &room) {
-    return (kp_clip_tally *)(shared + room.tally);
+/* [n_tensors] of the warp. */
+static __device__ __forceinline__ kp_clip_tally *tally_of_warp(float *shared, const kp_mlp_room &room, int n_tensors) {
+    return (kp_clip_tally *)(shared + room.tally) + (int)threadIdx.x / 32 * n_tensors;
 }
 
-/* Adds what the threads of a warp have counted of a tensor to the warp's tally. */
-static __device__ __forceinline__ void count(kp_clip_tally *tally, int n_tensors, int tensor, uint32_t outside,
-                                             uint32_t non_finite) {
-    outside = __reduce_add_sync(0xffffffffu, outside);
-    non_finite = __reduce_add_sync(0xffffffffu, non_finite);
-    if (threadIdx.x % 32) return;
-    tally += (int)threadIdx.x / 32 * n_tensors + tensor;
-    tally->outside += outside;
-    tally->non_finite += non_finite;
+/* Adds n of the threads of a warp to one of its counts. */
+static __device__ __forceinline__ void count(uint32_t *to, uint32_t n) {
+    n = __reduce_add_sync(0xffffffffu, n);
+    if (threadIdx.x % 32 == 0) *to += n;
 }
 
 /* The padding is updated too, as by the rules' own operations: it stays zero. */
@@ -128,16 +124,17 @@ static __device__ __forceinline__ void backward(kp_mlp_team<CLUSTER> &team, cons
                                                 const update<RULE> &step, const float *x0) {
     const kp_mlp_shape &s = team.s;
     const float *bounds = params.a.bound + (int64_t)team.member * s.n_tensors;
-    kp_clip_tally *tally = tallies(team.shared, team.room);
+    kp_clip_tally *all = tally_of_warp(team.shared, team.room, s.n_tensors);
     for (int l = s.n_layers - 1; l >= 0; l--) {
         const int64_t weight = params.weight_at(l), bias = params.bias_at(l);
+        kp_clip_tally *tally = all + s.tensor[l];
         const float *bound = bounds + s.tensor[l], of_weight = bound[0], of_bias = bound[1];
         uint32_t outside = 0, outside_bias = 0;
         team.weights_back(l, x0, params, [&](int64_t i, float g) { outside += step(weight + i, g, of_weight); });
         for (int i = (int)threadIdx.x; i < team.units(l); i += (int)blockDim.x)
             outside_bias += step(bias + i, team.d(l)[i], of_bias);
-        count(tally, s.n_tensors, s.tensor[l], outside, 0);
-        count(tally, s.n_tensors, s.tensor[l] + 1, outside_bias, 0);
+        count(&tally[0].outside, outside);
+        count(&tally[1].outside, outside_bias);
         if (!l) break;
         const int below = l - 1, has_norm = s.gain[below] >= 0;
         const int64_t gain = params.gain_at(below), shift = params.shift_at(below);
@@ -148,8 +145,9 @@ static __device__ __forceinline__ void backward(kp_mlp_team<CLUSTER> &team, cons
             below, params, [&](int i, float g) { outside_gain += step(gain + i, g, of_gain); },
             [&](int i, float g) { outside_shift += step(shift + i, g, of_shift); });
         if (!has_norm) continue;
-        count(tally, s.n_tensors, s.tensor[below] + 2, outside_gain, 0);
-        count(tally, s.n_tensors, s.tensor[below] + 3, outside_shift, 0);
+        tally = all + s.tensor[below];
+        count(&tally[2].outside, outside_gain);
+        count(&tally[3].outside, outside_shift);
     }
 }
 
@@ -184,7 +182,7 @@ static __device__ __forceinline__ void put_back(const kp_mlp_team<CLUSTER> &team
                 const int64_t to = global + e / columns * s.row[l] + e % columns * team.size + team.rank;
                 for (int b = 0; b <= rule<RULE>::N_STATES; b++) params.in_global(b)[to] = params.buffer(b)[mine + e];
             }
-            count(tallies(team.shared, team.room), s.n_tensors, tensor, 0, non_finite);
+            count(&tally_of_warp(team.shared, team.room, s.n_tensors)[tensor].non_finite, non_finite);
         });
 }
 
@@ -192,7 +190,7 @@ static __device__ __forceinline__ void put_back(const kp_mlp_team<CLUSTER> &team
 template <bool CLUSTER>
 static __device__ __forceinline__ void add_tallies(const kp_mlp_team<CLUSTER> &team, kp_tensor_tally *total) {
     const int n = team.s.n_tensors, tensor = (int)threadIdx.x;
-    kp_clip_tally *of_warp = tallies(team.shared, team.room), *of_block = of_warp + KP_MLP_WARPS * n, sum = { 0, 0 };
+    kp_clip_tally *of_warp = (kp_clip_tally *)(team.shared + team.room.tally), *of_block = of_warp + KP_MLP_WARPS * n, sum = { 0, 0 };
     __syncthreads();
     if (tensor < n) {
         for (int w = 0; w < KP_MLP_WARPS; w++) {

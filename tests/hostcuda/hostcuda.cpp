@@ -213,7 +213,7 @@ static uint64_t warp_op(uint32_t mask, uint64_t value, int from, const char *fil
         if (!(mask >> i & 1) || g == f) continue;
         if (g - first >= n_threads) die("%s:%d: lane %d of mask %08x does not exist", file, line, i, mask);
         if (g->at != IN_WARP) missing = 1;
-        else if (g->mask != mask || g->line != line || strcmp(g->file, file))
+        else if (g->mask != mask || g->line != line || (g->file != file && strcmp(g->file, file)))
             die("%s:%d: lane %d is at %s:%d, mask %08x, instead", file, line, i, g->file, g->line, g->mask);
     }
     f->at = IN_WARP, f->file = file, f->line = line;
