@@ -20,6 +20,7 @@
     X(grad_norm_scale)                                                                            \
     X(mlp_gradient)                                                                               \
     X(mlp_after)                                                                                  \
+    X(mlp_stream)                                                                                 \
     X(adam_clip)                                                                                  \
     X(sgd_clip)                                                                                   \
     X(rmsprop_clip)

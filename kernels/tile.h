@@ -9,41 +9,18 @@
 #pragma once
 #include <string.h>
 
-#include "kp_kernel.h"
+#include "vec.h"
 
 #if defined(__AVX512F__)
-#include <immintrin.h>
-#define KP_VEC_BYTES 64
-#define KP_MR        8
-typedef __m512 kp_vec;
-KP_HD kp_vec kp_vec_fma(kp_vec a, kp_vec b, kp_vec c) { return _mm512_fmadd_ps(a, b, c); }
-KP_HD kp_vec kp_vec_all(float x) { return _mm512_set1_ps(x); }
+#define KP_MR 8
 #elif defined(__AVX2__) && defined(__FMA__)
-#include <immintrin.h>
-#define KP_VEC_BYTES 32
-#define KP_MR        6 /* 12 sums, two columns and a row value: 15 of 16 registers */
-typedef __m256 kp_vec;
-KP_HD kp_vec kp_vec_fma(kp_vec a, kp_vec b, kp_vec c) { return _mm256_fmadd_ps(a, b, c); }
-KP_HD kp_vec kp_vec_all(float x) { return _mm256_set1_ps(x); }
+#define KP_MR 6 /* 12 sums, two columns and a row value: 15 of 16 registers */
 #else
-#define KP_VEC_BYTES 16
-#define KP_MR        4
-typedef float kp_vec __attribute__((vector_size(16), may_alias));
-KP_HD kp_vec kp_vec_fma(kp_vec a, kp_vec b, kp_vec c) {
-    for (int i = 0; i < 4; i++) c[i] = fmaf(a[i], b[i], c[i]);
-    return c;
-}
-KP_HD kp_vec kp_vec_all(float x) { return (kp_vec){ x, x, x, x }; }
+#define KP_MR 4
 #endif
 
-#define KP_VEC    (KP_VEC_BYTES / 4) /* floats */
 #define KP_NR     (2 * KP_VEC)       /* columns of the tile: "a panel" */
 #define KP_LINE   16                 /* floats in a cache line */
-#define KP_UNROLL _Pragma("GCC unroll 16")
-
-typedef float kp_vec_at __attribute__((vector_size(KP_VEC_BYTES), aligned(4), may_alias));
-KP_HD kp_vec kp_vec_load(const float *p) { return (kp_vec) * (const kp_vec_at *)p; }
-KP_HD void kp_vec_store(float *p, kp_vec x) { *(kp_vec_at *)p = (kp_vec_at)x; }
 
 /* An axis of the sum: n steps; floats from one step to the next in every row of A, and in B. */
 typedef struct {

@@ -1,9 +1,9 @@
 /* mlp_cpu.h: what the three operations of mlp.h share on the CPU: a sample's way into the net, from a
  * layer's sums to the next layer's input and back, and the loss. The sums themselves are theirs.
  *
- * A member's workspace is four blocks like the first, which mlp.h describes. The second is that of
- * another pass; the third of each hidden layer, in d's place, the normalised z, and its r in x's; the fourth z
- * in d's place and the gradient at the layer's input in x's. */
+ * A member's workspace is four blocks like the first, which mlp.h describes: that of the second is another
+ * pass's. The third holds the normalised z of each hidden layer in d's place, the fourth z in d's place and the
+ * gradient at the layer's input in x's (that of layer 0, which nobody wants: layer norm's r). */
 #pragma once
 #include <string.h>
 
@@ -14,7 +14,8 @@ typedef struct {
     const float *theta; /* the member's */
     float *x[KP_MLP_LAYERS], *d[KP_MLP_LAYERS], *z[KP_MLP_LAYERS];
     float *other_x[KP_MLP_LAYERS], *other_d[KP_MLP_LAYERS];
-    float *normal[KP_MLP_LAYERS], *r[KP_MLP_LAYERS], *dx[KP_MLP_LAYERS];
+    float *normal[KP_MLP_LAYERS], *dx[KP_MLP_LAYERS];
+    float *r; /* [n_layers] */
 } kp_mlp_net;
 
 KP_HD kp_mlp_net kp_mlp_net_of(const kp_mlp_shape *s, const float *theta, float *work, int member) {
@@ -26,11 +27,11 @@ KP_HD kp_mlp_net kp_mlp_net_of(const kp_mlp_shape *s, const float *theta, float 
         net.d[l] = work + kp_mlp_d(s, l);
         net.other_x[l] = net.x[l] + block;
         net.other_d[l] = net.d[l] + block;
-        net.r[l] = net.x[l] + 2 * block;
         net.normal[l] = net.d[l] + 2 * block;
         net.dx[l] = net.x[l] + 3 * block;
         net.z[l] = net.d[l] + 3 * block;
     }
+    net.r = net.dx[0];
     return net;
 }
 
@@ -89,17 +90,19 @@ KP_HD void kp_mlp_normalise_back(const float *restrict gain, const float *restri
 
 /* ---- from z to the next layer's input, and back ------------------------------------------------ */
 
-/* z may be overwritten; x: the next layer's input, padding included. */
-KP_HD void kp_mlp_activate_all(const kp_mlp_net *net, int l, float *restrict z, float *restrict x) {
+/* z may be overwritten; x: the next layer's input, padding included. normal: for layer norm; returns its
+ * r. */
+KP_HD float kp_mlp_activate_all(const kp_mlp_net *net, int l, float *restrict z,
+                                float *restrict normal, float *restrict x) {
     const kp_mlp_shape *s = net->shape;
-    const int n = s->out[l], outputs = kp_mlp_outputs(s, l), activation = s->activation;
+    const int n = s->out[l], outputs = kp_mlp_outputs(s, l);
+    float r = 0;
     if (s->gain[l] >= 0) {
         const float *gain = net->theta + s->gain[l], *shift = net->theta + s->shift[l];
-        float *restrict normal = net->normal[l];
-        *net->r[l] = kp_mlp_normalise(z, n, normal);
+        r = kp_mlp_normalise(z, n, normal);
         for (int o = 0; o < n; o++) z[o] = fmaf(gain[o], normal[o], shift[o]);
     }
-    switch (activation) {
+    switch (s->activation) {
     case KP_MLP_TANH:
         for (int o = 0; o < n; o++) x[o] = kp_mlp_activate(KP_MLP_TANH, z[o]);
         break;
@@ -111,6 +114,7 @@ KP_HD void kp_mlp_activate_all(const kp_mlp_net *net, int l, float *restrict z, 
         for (int o = n; o < outputs; o++) x[o] = kp_mlp_activate(KP_MLP_RELU, -z[o - n]);
     }
     kp_mlp_zero(x, outputs, (int)kp_mlp_padded(outputs));
+    return r;
 }
 
 /* From the gradient dx at layer l + 1's input x to dy, that at hidden layer l's activation's input. */

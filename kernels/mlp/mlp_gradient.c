@@ -7,15 +7,15 @@ static int n_slices(const void *args) {
 }
 
 static void backward_data(const kp_mlp_net *net, int l) {
+    static kp_mlp_rows *const kinds[KP_MLP_KINDS] = { [KP_MLP_BACK] = kp_mlp_rows_back };
     const kp_mlp_shape *s = net->shape;
-    const int row = s->row[l];
-    const float *w = net->theta + s->weight[l], *restrict d = net->d[l];
-    for (int j = 0; j < s->in[l]; j++, w += row) {
-        float lane[KP_MLP_LANES] = { 0 };
-        for (int o = 0; o < row; o += KP_MLP_LANES)
-            for (int k = 0; k < KP_MLP_LANES; k++) lane[k] = fmaf(w[o + k], d[o + k], lane[k]);
-        net->dx[l][j] = kp_mlp_add_lanes(lane);
-    }
+    kp_mlp_pass p = { .w = (float *)net->theta + s->weight[l], /* only read */
+                      .row = s->row[l],
+                      .x = net->x[l],
+                      .d = net->d[l],
+                      .dx = net->dx[l] };
+    int masks = kp_mlp_masks(s->activation);
+    kp_mlp_pass_over(&p, s->in[l], kinds, masks ? 0 : KP_MLP_BACK, masks ? KP_MLP_BACK : 0);
 }
 
 /* A tensor's gradient may end within a chunk. */
@@ -50,7 +50,7 @@ static void put_norm(const kp_mlp_net *net, int l, float *grad) {
     put_vector(grad, s->shift[l], dy, n);
     for (int o = 0; o < n; o++) grad[s->gain[l] + o] = dy[o] * net->normal[l][o];
     zero_rest(grad, s->gain[l] + n);
-    kp_mlp_normalise_back(net->theta + s->gain[l], net->normal[l], *net->r[l], n, net->d[l]);
+    kp_mlp_normalise_back(net->theta + s->gain[l], net->normal[l], net->r[l], n, net->d[l]);
 }
 
 static void run(const void *args, int member, int slice, void *scratch) {

@@ -49,6 +49,11 @@ KP_HD float kp_mlp_slope(int activation, float dx, float x) {
     return kp_relu_gradient(dx, x);
 }
 
+/* Whether kp_mlp_slope is 0 where x is, whatever dx. */
+KP_HD int kp_mlp_masks(int activation) {
+    return activation == KP_MLP_RELU || activation == KP_MLP_CRELU;
+}
+
 /* Whether a unit whose output is x counts as inactive (kp_mlp_result). */
 KP_HD int kp_mlp_is_off(int activation, float x) {
     if (activation == KP_MLP_TANH) return fabsf(x) > KP_MLP_SATURATED;

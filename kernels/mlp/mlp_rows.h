@@ -1,0 +1,208 @@
+/* mlp_rows.h: passes over the rows of one layer's weights, in registers from load to store:
+ *
+ *     KP_MLP_BACK     dx_j = w_j . d                  with the weights as they come
+ *     KP_MLP_UPDATE   w_j = clip(rule(w_j, x_j d))    and the rule's state
+ *     KP_MLP_NEXT     z += next_j w_j                 with the weights as they leave
+ *     KP_MLP_AFTER    after += x_j w_j                likewise
+ *
+ * What a pass does, its rule and how many rows it takes at once are constants of an inlined function, so
+ * that each combination is a loop of its own. Which of the four a row needs depends on its inputs: runs of
+ * rows of one kind follow one another in ascending order, so that every sum has its order (mlp.h). */
+#pragma once
+#include "mlp/mlp_cpu.h"
+#include "vec.h"
+
+enum { KP_MLP_UPDATE = 1, KP_MLP_NEXT = 2, KP_MLP_AFTER = 4, KP_MLP_BACK = 8, KP_MLP_KINDS = 16 };
+
+/* What the rules' structs of hyperparameters say, in one form. */
+typedef struct {
+    float step; /* negative */
+    float beta1, one_minus_beta1; /* momentum: beta1 */
+    float beta2, one_minus_beta2; /* of squares; RMSProp's average as well */
+    float eps, rsqrt_bc2, decay;
+    float l2, l2init;
+} kp_mlp_hyper;
+
+typedef struct {
+    kp_vec_count same;  /* by vector element: weights that the clip left alone */
+    int64_t n_updated;  /* weights */
+    float *w, *state[2]; /* of the layer's first row */
+    const float *anchor;
+    int row; /* floats */
+    const float *x, *d, *next;
+    float *z, *after, *dx;
+    kp_mlp_hyper h;
+    float bound;
+} kp_mlp_pass;
+
+/* Takes n rows, j[0] ..., ascending. */
+typedef void kp_mlp_rows(kp_mlp_pass *p, const int32_t *j, int n);
+
+/* ---- one vector of weights --------------------------------------------------------------------- */
+
+typedef struct {
+    kp_vec step, beta1, one_minus_beta1, beta2, one_minus_beta2, eps, rsqrt_bc2, decay, l2, l2init;
+    int has_l2, has_l2init;
+} kp_mlp_constants;
+
+KP_HD kp_mlp_constants kp_mlp_constants_of(const kp_mlp_hyper *h) {
+    return (kp_mlp_constants){
+        .step = kp_vec_all(h->step),
+        .beta1 = kp_vec_all(h->beta1),
+        .one_minus_beta1 = kp_vec_all(h->one_minus_beta1),
+        .beta2 = kp_vec_all(h->beta2),
+        .one_minus_beta2 = kp_vec_all(h->one_minus_beta2),
+        .eps = kp_vec_all(h->eps),
+        .rsqrt_bc2 = kp_vec_all(h->rsqrt_bc2),
+        .decay = kp_vec_all(h->decay),
+        .l2 = kp_vec_all(h->l2),
+        .l2init = kp_vec_all(h->l2init),
+        .has_l2 = h->l2 != 0.0f,
+        .has_l2init = h->l2init != 0.0f,
+    };
+}
+
+/* kp_sgd_plain1, kp_sgd1, kp_adam1, kp_rmsprop1 and kp_rmsprop_centered1 of the rules' own headers,
+ * operation for operation; s, t: the state. terms: there may be a decay. */
+KP_HD kp_vec kp_mlp_rule1(const int rule, const int terms, kp_vec x, kp_vec g, kp_vec *s, kp_vec *t,
+                          const kp_mlp_constants *h) {
+    if (rule == KP_MLP_SGD) return kp_vec_fma(h->step, g, x);
+    if (rule == KP_MLP_MOMENTUM) {
+        *s = kp_vec_fma(h->beta1, *s, g);
+        return kp_vec_fma(h->step, *s, x);
+    }
+    if (rule == KP_MLP_ADAM) {
+        *s = kp_vec_fma(h->beta1, *s, h->one_minus_beta1 * g);
+        *t = kp_vec_fma(h->beta2, *t, h->one_minus_beta2 * g * g);
+        kp_vec below = kp_vec_fma(kp_vec_sqrt(*t), h->rsqrt_bc2, h->eps);
+        if (terms) x = h->decay * x;
+        return kp_vec_fma(h->step, *s / below, x);
+    }
+    *s = kp_vec_fma(h->beta2, *s, h->one_minus_beta2 * g * g);
+    kp_vec variance = *s;
+    if (rule == KP_MLP_RMSPROP_CENTERED) {
+        *t = kp_vec_fma(h->beta2, *t, h->one_minus_beta2 * g);
+        variance = kp_vec_max(kp_vec_all(0), kp_vec_fma(-*t, *t, *s)); /* NaN stays */
+    }
+    return kp_vec_fma(h->step, g / (kp_vec_sqrt(variance) + h->eps), x);
+}
+
+/* kp_penalty, where there may be one. */
+KP_HD kp_vec kp_mlp_penalty1(const int terms, kp_vec g, kp_vec x, const float *anchor, int at,
+                             const kp_mlp_constants *h) {
+    if (terms && h->has_l2) g = kp_vec_fma(h->l2, x, g);
+    if (terms && h->has_l2init) g = kp_vec_fma(h->l2init, x - kp_vec_load(anchor + at), g);
+    return g;
+}
+
+/* ---- rows -------------------------------------------------------------------------------------- */
+
+enum { KP_MLP_AT_ONCE = 4 };
+
+KP_HD void kp_mlp_take_rows(const int rule, const int terms, const int does, const int R,
+                            kp_mlp_pass *p, const int32_t *j) {
+    enum { PARTS = KP_MLP_LANES / KP_VEC };
+    const int updates = does & KP_MLP_UPDATE, back = does & KP_MLP_BACK, next = does & KP_MLP_NEXT,
+              after = does & KP_MLP_AFTER;
+    const int one = updates && rule != KP_MLP_SGD,
+              two = updates && (rule == KP_MLP_ADAM || rule == KP_MLP_RMSPROP_CENTERED);
+    const int row = p->row;
+    const kp_mlp_constants h = kp_mlp_constants_of(&p->h);
+    const kp_vec high = kp_vec_all(p->bound), low = kp_vec_all(-p->bound);
+    const float *d = p->d;
+    float *z = p->z, *za = p->after, *weight[KP_MLP_AT_ONCE], *state0[KP_MLP_AT_ONCE],
+          *state1[KP_MLP_AT_ONCE];
+    const float *anchor[KP_MLP_AT_ONCE];
+    kp_vec_count same = p->same;
+    kp_vec x[KP_MLP_AT_ONCE], xn[KP_MLP_AT_ONCE], dot[KP_MLP_AT_ONCE][PARTS];
+    KP_UNROLL for (int r = 0; r < R; r++) {
+        const int64_t at = (int64_t)j[r] * row;
+        weight[r] = p->w + at;
+        if (one) state0[r] = p->state[0] + at;
+        if (two) state1[r] = p->state[1] + at;
+        anchor[r] = terms && h.has_l2init ? p->anchor + at : NULL;
+        if (updates || after) x[r] = kp_vec_all(p->x[j[r]]);
+        if (next) xn[r] = kp_vec_all(p->next[j[r]]);
+        KP_UNROLL for (int k = 0; k < PARTS; k++) dot[r][k] = kp_vec_all(0);
+    }
+    for (int o = 0; o < row; o += KP_MLP_LANES) {
+        KP_UNROLL for (int k = 0; k < PARTS; k++) {
+            const int c = o + k * KP_VEC;
+            kp_vec dc, sum, sum_after;
+            if (updates || back) dc = kp_vec_load(d + c);
+            if (next) sum = kp_vec_load(z + c);
+            if (after) sum_after = kp_vec_load(za + c);
+            KP_UNROLL for (int r = 0; r < R; r++) {
+                kp_vec w = kp_vec_load(weight[r] + c);
+                if (back) dot[r][k] = kp_vec_fma(w, dc, dot[r][k]);
+                if (updates) {
+                    kp_vec g = kp_mlp_penalty1(terms, x[r] * dc, w, anchor[r], c, &h), s, t;
+                    if (one) s = kp_vec_load(state0[r] + c);
+                    if (two) t = kp_vec_load(state1[r] + c);
+                    kp_vec stepped = kp_mlp_rule1(rule, terms, w, g, &s, &t, &h);
+                    if (one) kp_vec_store(state0[r] + c, s);
+                    if (two) kp_vec_store(state1[r] + c, t);
+                    w = kp_vec_max(low, kp_vec_min(high, stepped)); /* kp_clip */
+                    same = kp_vec_same(same, w, stepped);
+                    kp_vec_store(weight[r] + c, w);
+                }
+                if (next) sum = kp_vec_fma(xn[r], w, sum);
+                if (after) sum_after = kp_vec_fma(x[r], w, sum_after);
+            }
+            if (next) kp_vec_store(z + c, sum);
+            if (after) kp_vec_store(za + c, sum_after);
+        }
+    }
+    if (back)
+        KP_UNROLL for (int r = 0; r < R; r++) p->dx[j[r]] = kp_vec_add_lanes(dot[r]);
+    if (updates) p->same = same, p->n_updated += (int64_t)R * row;
+}
+
+#define KP_MLP_ROWS(name, rule, terms, does, R)                                                    \
+    static __attribute__((noinline, unused)) void name(kp_mlp_pass *p, const int32_t *j, int n) {          \
+        for (; n >= (R); n -= (R), j += (R)) kp_mlp_take_rows(rule, terms, does, R, p, j);         \
+        for (; n > 0; n--, j++) kp_mlp_take_rows(rule, terms, does, 1, p, j);                      \
+    }
+
+/* Without an update. */
+KP_MLP_ROWS(kp_mlp_rows_next, KP_MLP_SGD, 0, KP_MLP_NEXT, 4)
+KP_MLP_ROWS(kp_mlp_rows_next_after, KP_MLP_SGD, 0, KP_MLP_NEXT | KP_MLP_AFTER, 4)
+KP_MLP_ROWS(kp_mlp_rows_after, KP_MLP_SGD, 0, KP_MLP_AFTER, 4)
+KP_MLP_ROWS(kp_mlp_rows_back, KP_MLP_SGD, 0, KP_MLP_BACK, 4)
+
+/* ---- which rows -------------------------------------------------------------------------------- */
+
+/* A bit for each of up to 64 values that is not 0; x is padded to KP_MLP_LANES with zeros. */
+KP_HD uint64_t kp_mlp_nonzero(const float *x, int n) {
+    uint64_t bits = 0;
+    for (int i = 0; i < n; i += KP_VEC) bits |= kp_vec_nonzero(kp_vec_load(x + i)) << i;
+    return bits;
+}
+
+KP_HD int kp_mlp_run_of(uint64_t bits, int base, int32_t *j) {
+    int n = 0;
+    for (; bits; bits &= bits - 1) j[n++] = base + __builtin_ctzll(bits);
+    return n;
+}
+
+/* A pass over all `in` rows. always: what every row needs; a row has NEXT where next is not 0, AFTER where x
+ * is not, and also `with_x` then. */
+static void kp_mlp_pass_over(kp_mlp_pass *p, int in, kp_mlp_rows *const *kinds, int always, int with_x) {
+    for (int base = 0; base < in; base += 64) {
+        const int n = in - base < 64 ? in - base : 64;
+        const uint64_t valid = n < 64 ? (1ull << n) - 1 : ~0ull;
+        const uint64_t next = p->next ? kp_mlp_nonzero(p->next + base, n) : 0,
+                       x = with_x ? kp_mlp_nonzero(p->x + base, n) : 0;
+        uint64_t rest = always ? valid : next | x;
+        while (rest) {
+            uint64_t first = rest & -rest;
+            int kind = always | (next & first ? KP_MLP_NEXT : 0) | (x & first ? with_x : 0);
+            uint64_t alike = rest & (next & first ? next : ~next) & (x & first ? x : ~x);
+            uint64_t other = rest & ~alike;
+            if (other) alike &= (other & -other) - 1;
+            rest &= ~alike;
+            int32_t j[64];
+            kinds[kind](p, j, kp_mlp_run_of(alike, base, j));
+        }
+    }
+}
