@@ -24,7 +24,7 @@ kp_launcher *kp_launcher_of(int op) {
         LAUNCHER(grad_norm_chunks), LAUNCHER(rmsprop_clip), LAUNCHER(grad_norm_scale),
         LAUNCHER(sgd_clip),         LAUNCHER(softmax_xent), LAUNCHER(squared_error),
         LAUNCHER(tally_sum),        LAUNCHER(td_loss),      LAUNCHER(td_stats),
-        LAUNCHER(mlp_gradient),     LAUNCHER(mlp_after),
+        LAUNCHER(mlp_gradient),     LAUNCHER(mlp_after),    LAUNCHER(mlp_stream),
     };
 #undef LAUNCHER
     return launchers[op];
@@ -34,6 +34,22 @@ static void run_cpu(const kp_op *op, const kp_case *c) {
     for (int p = 0; p < c->P; p++)
         for (int slice = 0; slice < op->n_slices(c->args); slice++)
             op->cpu(c->args, p, slice, NULL);
+}
+
+/* Of the workspace of a small network what mlp.h describes: x and d of the layers. */
+static int work_differs(int op, const kp_case *got, const kp_case *want, int p, char *says,
+                        size_t size) {
+    const kp_mlp_gradient_args *g = (const void *)got->args, *gw = (const void *)want->args;
+    const kp_mlp_stream_args *s = (const void *)got->args, *sw = (const void *)want->args;
+    if (op != KP_OP_mlp_gradient && op != KP_OP_mlp_stream) return 0;
+    const kp_mlp_shape *shape = op == KP_OP_mlp_gradient ? &g->shape : &s->shape;
+    const float *x = (op == KP_OP_mlp_gradient ? g->work : s->work) + p * kp_mlp_work(shape),
+                *y = (op == KP_OP_mlp_gradient ? gw->work : sw->work) + p * kp_mlp_work(shape);
+    for (int64_t i = 0; i < kp_mlp_x(shape, shape->n_layers); i++)
+        if (memcmp(&x[i], &y[i], sizeof *x) && (x[i] == x[i] || y[i] == y[i]))
+            return snprintf(says, size, "x or d, float %lld of member %d: %g, not %g", (long long)i,
+                            p, (double)x[i], (double)y[i]);
+    return 0;
 }
 
 int kp_launch_differs(const kp_op_row *row, unsigned active, int special, char *says, size_t size) {
@@ -51,7 +67,8 @@ int kp_launch_differs(const kp_op_row *row, unsigned active, int special, char *
     if (differs) snprintf(what, sizeof what, "%s", err.text);
     else differs = kp_case_overrun(&c[0], what, sizeof what);
     for (int p = 0; p < KP_LAUNCH_P && !differs; p++)
-        differs = bytes[p] ? kp_case_differs(&c[0], p, &c[1], p, 1, ~0u, what, sizeof what)
+        differs = bytes[p] ? kp_case_differs(&c[0], p, &c[1], p, 1, ~0u, what, sizeof what) ||
+                                 work_differs(row->op, &c[0], &c[1], p, what, sizeof what)
                            : kp_case_differs(&c[0], p, &c[2], p, 1, 1u << KP_IN | 1u << KP_IN_OUT,
                                              what, sizeof what);
     if (differs) snprintf(says, size, "%s: %s", row->name, what);

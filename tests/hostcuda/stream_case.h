@@ -1,5 +1,4 @@
-/* stream_case.h: a block of samples by mlp_stream's CUDA launcher under hostcuda and, from the same
- * inputs, sample by sample by the CPU's operations of the plain path. */
+/* stream_case.h: blocks of samples for mlp_stream, as rows of launch_case.h. */
 #pragma once
 #include "kernels/mlp_case.h"
 
@@ -8,9 +7,10 @@ typedef struct {
     kp_mlp_spec net;
     int rule, with_after, with_units; /* with_units: ever_active is wanted */
     int n;                            /* samples, of room for KP_STREAM_T */
+    int spoiled; /* some inputs and weights are NaN, infinite, huge or tiny */
 } kp_stream_spec;
 
-enum { KP_STREAM_P = 3, KP_STREAM_ALL = 7, KP_STREAM_T = 6 };
+enum { KP_STREAM_T = 6 };
 
 extern const kp_stream_spec kp_stream_specs[]; /* ends with one without a name */
 
