@@ -1,5 +1,5 @@
 /* mlp_after.cu: a block is a member (mlp_cuda.h). */
-#include "mlp/mlp_cuda.h"
+#include "mlp_cuda.h"
 
 static __global__ void __launch_bounds__(KP_MLP_THREADS, KP_MLP_BLOCKS)
     after(const __grid_constant__ kp_mlp_after_args a, const __grid_constant__ kp_mlp_room room,
@@ -15,7 +15,7 @@ static __global__ void __launch_bounds__(KP_MLP_THREADS, KP_MLP_BLOCKS)
 
     team.clear();
     for (int j = (int)threadIdx.x; j < s.in[0]; j += (int)blockDim.x) team.x(0)[j] = x0[j];
-    team.forward(team.x(0), kp_mlp_global{ s, a.theta + member * s.N });
+    team.forward(team.x(0), kp_mlp_params<false>{ s, room, a.theta + member * s.N });
     const float loss = team.softmax(label, 0);
     if (threadIdx.x >= 32) return;
     const int off = team.count_off(nullptr);

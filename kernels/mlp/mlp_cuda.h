@@ -86,6 +86,23 @@ static inline int kp_mlp_threads(const kp_mlp_shape *s, int size) {
     return (int)((most + rounds - 1) / rounds + 31) / 32 * 32;
 }
 
+/* Where a member's parameters are: in global memory as shape says or, CLUSTER, in shared memory as room does. */
+template <bool CLUSTER> struct kp_mlp_params {
+    const kp_mlp_shape &s;
+    const kp_mlp_room &room;
+    const float *theta;
+
+    __device__ __forceinline__ int64_t weight_at(int l) const { return CLUSTER ? room.weight[l] : s.weight[l]; }
+    __device__ __forceinline__ int64_t bias_at(int l) const { return CLUSTER ? room.bias[l] : s.bias[l]; }
+    __device__ __forceinline__ int64_t gain_at(int l) const { return CLUSTER ? room.gain[l] : s.gain[l]; }
+    __device__ __forceinline__ int64_t shift_at(int l) const { return CLUSTER ? room.shift[l] : s.shift[l]; }
+
+    __device__ __forceinline__ const float *weight(int l) const { return theta + weight_at(l); }
+    __device__ __forceinline__ const float *bias(int l) const { return theta + bias_at(l); }
+    __device__ __forceinline__ const float *gain(int l) const { return theta + gain_at(l); }
+    __device__ __forceinline__ const float *shift(int l) const { return theta + shift_at(l); }
+};
+
 /* The sum of the partial sums k, k + N, k + 2 N, ... in the order of mlp.h. */
 template <int N> static __device__ __forceinline__ float kp_mlp_tree(const float *lane, int k) {
     if constexpr (N == KP_MLP_LANES) return lane[k];
@@ -146,7 +163,7 @@ template <bool CLUSTER> struct kp_mlp_team {
     /* All of shared memory up to the parameters; the padding of x and d stays as it is made here. */
     __device__ __forceinline__ void clear() const {
         for (int i = (int)threadIdx.x; i < room.buffer; i += (int)blockDim.x) shared[i] = 0.0f;
-        sync();
+        __syncthreads();
     }
 
     __device__ __forceinline__ void load(const kp_mlp_samples &from, int64_t sample, float *to) const {
@@ -181,7 +198,7 @@ template <bool CLUSTER> struct kp_mlp_team {
         if (s.activation == KP_MLP_CRELU) send_all(x(l + 1) + s.out[l] + o, kp_mlp_activate(s.activation, -y));
     }
 
-    template <class Params> __device__ __forceinline__ void normalise(int l, const Params &params) {
+    __device__ __forceinline__ void normalise(int l, const kp_mlp_params<CLUSTER> &params) {
         float *z = normal(l);
         const float n = (float)s.out[l];
         const float mean = sum_units(l, [&](float sum, int i) { return sum + z[i]; }) / n;
@@ -198,7 +215,7 @@ template <bool CLUSTER> struct kp_mlp_team {
     }
 
     /* x0 and the parameters may have been written just before, by the threads of each block. */
-    template <class Params> __device__ __forceinline__ void forward(const float *x0, const Params &params) {
+    __device__ __forceinline__ void forward(const float *x0, const kp_mlp_params<CLUSTER> &params) {
         for (int l = 0; l < s.n_layers; l++) {
             sync();
             const float *xs = l ? x(l) : x0, *w = params.weight(l), *bias = params.bias(l);
@@ -270,8 +287,9 @@ template <bool CLUSTER> struct kp_mlp_team {
 
     /* Calls step(at, g) with the gradient g of the weight at params.weight(l)[at], of every weight in the
      * block's columns, after it has been read: g is 0 in the padding. */
-    template <class Params, class Step>
-    __device__ __forceinline__ void weights_back(int l, const float *x0, const Params &params, Step step) const {
+    template <class Step>
+    __device__ __forceinline__ void weights_back(int l, const float *x0, const kp_mlp_params<CLUSTER> &params,
+                                                 Step step) const {
         const float *xs = l ? x(l) : x0, *ds = d(l), *w = params.weight(l);
         const int lane = (int)threadIdx.x % lanes, rows = (int)blockDim.x / lanes, columns_ = columns(l), units_ = units(l);
         for (int first = 0; first < s.in[l]; first += rows) {
@@ -291,8 +309,9 @@ template <bool CLUSTER> struct kp_mlp_team {
 
     /* From dx of layer l + 1 to d of hidden layer l. With layer norm gain_step(i, g) and shift_step(i, g) are
      * called with the gradients of the block's unit i. */
-    template <class Params, class GainStep, class ShiftStep>
-    __device__ __forceinline__ void units_back(int l, const Params &params, GainStep gain_step, ShiftStep shift_step) {
+    template <class GainStep, class ShiftStep>
+    __device__ __forceinline__ void units_back(int l, const kp_mlp_params<CLUSTER> &params, GainStep gain_step,
+                                               ShiftStep shift_step) {
         float *ds = d(l);
         const float *after = x(l + 1), *n = normal(l), *gain = params.gain(l);
         const int has_norm = s.gain[l] >= 0;
@@ -327,16 +346,6 @@ template <bool CLUSTER> struct kp_mlp_team {
             for (int i = (int)threadIdx.x; i < columns(l); i += (int)blockDim.x) d_to[i * size + rank] = d(l)[i];
         }
     }
-};
-
-/* Parameters that are read in global memory, by a team of one block. */
-struct kp_mlp_global {
-    const kp_mlp_shape &s;
-    const float *theta; /* the member's */
-    __device__ __forceinline__ const float *weight(int l) const { return theta + s.weight[l]; }
-    __device__ __forceinline__ const float *bias(int l) const { return theta + s.bias[l]; }
-    __device__ __forceinline__ const float *gain(int l) const { return theta + s.gain[l]; }
-    __device__ __forceinline__ const float *shift(int l) const { return theta + s.shift[l]; }
 };
 
 /* By one block for each member, whose parameters stay in global memory. */

@@ -1,5 +1,5 @@
 /* mlp_gradient.cu: a block is a member (mlp_cuda.h). */
-#include "mlp/mlp_cuda.h"
+#include "mlp_cuda.h"
 
 /* The padding after n floats at `at`, to the next chunk. */
 static __device__ __forceinline__ void zero_rest(float *grad, int64_t at, int64_t n) {
@@ -27,7 +27,7 @@ static __global__ void __launch_bounds__(KP_MLP_THREADS, KP_MLP_BLOCKS)
     const int member = team.member, last = s.n_layers - 1, at = a.cursor[member];
     const int64_t sample = kp_mlp_sample(a.samples.index, a.samples.T, member, at);
     const int label = kp_mlp_label(a.samples.label, a.samples.label_order, s.out[last], member, sample);
-    const kp_mlp_global params = { s, a.theta + member * s.N };
+    const kp_mlp_params<false> params = { s, room, a.theta + member * s.N };
     float *grad = a.grad + member * s.N, *x0 = team.x(0);
     uint8_t *ever_active = a.ever_active ? a.ever_active + (int64_t)member * s.n_hidden : nullptr;
 

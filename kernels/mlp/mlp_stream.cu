@@ -1,8 +1,9 @@
 /* mlp_stream.cu: a member is a team's (mlp_cuda.h) for all samples of the block: one block of threads, that
  * leaves parameters and state in global memory; or, where that can be, as many blocks of a cluster as hold
  * them in shared memory, each its own columns. The bits are the same. */
+#include "mlp_cuda.h"
+
 #include "adam_clip/adam_clip.h"
-#include "mlp/mlp_cuda.h"
 #include "rmsprop_clip/rmsprop_clip.h"
 #include "sgd_clip/sgd_clip.h"
 
@@ -46,47 +47,6 @@ template <> struct rule<KP_MLP_RMSPROP_CENTERED> {
     }
 };
 
-/* ---- a member's parameters --------------------------------------------------------------------- */
-
-/* Buffers in order: theta, state, anchor. Where they lie in shared memory they are one after the other. */
-template <int RULE, bool CLUSTER> struct parameters {
-    const kp_mlp_stream_args &a;
-    const kp_mlp_room &room;
-    float *shared;
-    const int64_t member_at;
-
-    __device__ __forceinline__ int n_buffers() const { return 1 + rule<RULE>::N_STATES + (a.anchor != nullptr); }
-
-    __device__ __forceinline__ float *in_global(int b) const {
-        float *all = !b ? a.theta : b <= rule<RULE>::N_STATES ? a.state[b - 1] : (float *)a.anchor;
-        return all + member_at;
-    }
-    __device__ __forceinline__ float *buffer(int b) const {
-        return CLUSTER ? shared + room.buffer + b * room.param_floats : in_global(b);
-    }
-
-    /* Where layer l's part begins in a buffer. */
-    __device__ __forceinline__ int64_t weight_at(int l) const { return CLUSTER ? room.weight[l] : a.shape.weight[l]; }
-    __device__ __forceinline__ int64_t bias_at(int l) const { return CLUSTER ? room.bias[l] : a.shape.bias[l]; }
-    __device__ __forceinline__ int64_t gain_at(int l) const { return CLUSTER ? room.gain[l] : a.shape.gain[l]; }
-    __device__ __forceinline__ int64_t shift_at(int l) const { return CLUSTER ? room.shift[l] : a.shape.shift[l]; }
-
-    __device__ __forceinline__ const float *weight(int l) const { return buffer(0) + weight_at(l); }
-    __device__ __forceinline__ const float *bias(int l) const { return buffer(0) + bias_at(l); }
-    __device__ __forceinline__ const float *gain(int l) const { return buffer(0) + gain_at(l); }
-    __device__ __forceinline__ const float *shift(int l) const { return buffer(0) + shift_at(l); }
-
-    /* f(tensor, where it begins in global memory, where in the block's, rows) for every tensor of layer l. */
-    template <class F> __device__ __forceinline__ void each_tensor(int l, F f) const {
-        const kp_mlp_shape &s = a.shape;
-        f(s.tensor[l], s.weight[l], weight_at(l), s.in[l]);
-        f(s.tensor[l] + 1, s.bias[l], bias_at(l), 1);
-        if (s.gain[l] < 0) return;
-        f(s.tensor[l] + 2, s.gain[l], gain_at(l), 1);
-        f(s.tensor[l] + 3, s.shift[l], shift_at(l), 1);
-    }
-};
-
 /* ---- the update -------------------------------------------------------------------------------- */
 
 template <int RULE> struct update {
@@ -120,10 +80,9 @@ static __device__ __forceinline__ void count(uint32_t *to, uint32_t n) {
 
 /* The padding is updated too, as by the rules' own operations: it stays zero. */
 template <int RULE, bool CLUSTER>
-static __device__ __forceinline__ void backward(kp_mlp_team<CLUSTER> &team, const parameters<RULE, CLUSTER> &params,
-                                                const update<RULE> &step, const float *x0) {
+static __device__ __forceinline__ void backward(kp_mlp_team<CLUSTER> &team, const kp_mlp_params<CLUSTER> &params,
+                                                const update<RULE> &step, const float *bounds, const float *x0) {
     const kp_mlp_shape &s = team.s;
-    const float *bounds = params.a.bound + (int64_t)team.member * s.n_tensors;
     kp_clip_tally *all = tally_of_warp(team.shared, team.room, s.n_tensors);
     for (int l = s.n_layers - 1; l >= 0; l--) {
         const int64_t weight = params.weight_at(l), bias = params.bias_at(l);
@@ -153,36 +112,66 @@ static __device__ __forceinline__ void backward(kp_mlp_team<CLUSTER> &team, cons
 
 /* ---- begin and end of a block of samples -------------------------------------------------------- */
 
+/* Buffers in order: theta, state, anchor. In shared memory they are one after the other. */
+static __device__ __forceinline__ float *in_global(const kp_mlp_stream_args &a, int n_states, int b) {
+    return !b ? a.theta : b <= n_states ? a.state[b - 1] : (float *)a.anchor;
+}
+
+/* f(tensor, where it begins in global memory, where for the team, rows) for every tensor of layer l. */
+template <bool CLUSTER, class F>
+static __device__ __forceinline__ void each_tensor(const kp_mlp_params<CLUSTER> &params, int l, F f) {
+    const kp_mlp_shape &s = params.s;
+    f(s.tensor[l], s.weight[l], params.weight_at(l), s.in[l]);
+    f(s.tensor[l] + 1, s.bias[l], params.bias_at(l), 1);
+    if (s.gain[l] < 0) return;
+    f(s.tensor[l] + 2, s.gain[l], params.gain_at(l), 1);
+    f(s.tensor[l] + 3, s.shift[l], params.shift_at(l), 1);
+}
+
 /* Into shared memory, each block its columns. */
-template <int RULE, bool CLUSTER>
-static __device__ __forceinline__ void fetch(const kp_mlp_team<CLUSTER> &team, const parameters<RULE, CLUSTER> &params) {
-    for (int l = 0; CLUSTER && l < team.s.n_layers; l++)
-        params.each_tensor(l, [&](int, int64_t global, int64_t mine, int rows) {
+static __device__ __forceinline__ void fetch(const kp_mlp_team<true> &team, const kp_mlp_params<true> &params,
+                                             const kp_mlp_stream_args &a, int n_states) {
+    const int n_buffers = 1 + n_states + (a.anchor != nullptr);
+    const int64_t member_at = team.member * team.s.N;
+    for (int l = 0; l < team.s.n_layers; l++)
+        each_tensor(params, l, [&](int, int64_t global, int64_t mine, int rows) {
             const int columns = team.columns(l);
+            float *to = team.shared + team.room.buffer + mine;
             for (int e = (int)threadIdx.x; e < rows * columns; e += (int)blockDim.x) {
-                const int64_t from = global + (int64_t)(e / columns) * team.s.row[l] + e % columns * team.size + team.rank;
-                for (int b = 0; b < params.n_buffers(); b++) params.buffer(b)[mine + e] = params.in_global(b)[from];
+                const int64_t from = member_at + global + (int64_t)(e / columns) * team.s.row[l] +
+                                     e % columns * team.size + team.rank;
+                for (int b = 0; b < n_buffers; b++) to[b * team.room.param_floats + e] = in_global(a, n_states, b)[from];
             }
         });
 }
 
-/* Back to where they came from; counts weights that are not finite. */
-template <int RULE, bool CLUSTER>
-static __device__ __forceinline__ void put_back(const kp_mlp_team<CLUSTER> &team,
-                                                const parameters<RULE, CLUSTER> &params) {
-    const kp_mlp_shape &s = team.s;
-    for (int l = 0; l < s.n_layers; l++)
-        params.each_tensor(l, [&](int tensor, int64_t global, int64_t mine, int rows) {
+static __device__ __forceinline__ void put_back(const kp_mlp_team<true> &team, const kp_mlp_params<true> &params,
+                                                const kp_mlp_stream_args &a, int n_states) {
+    const int64_t member_at = team.member * team.s.N;
+    for (int l = 0; l < team.s.n_layers; l++)
+        each_tensor(params, l, [&](int, int64_t global, int64_t mine, int rows) {
             const int columns = team.columns(l);
-            uint32_t non_finite = 0;
-            for (int64_t e = threadIdx.x; e < (int64_t)rows * columns; e += blockDim.x) {
-                const float x = params.buffer(0)[mine + e];
-                non_finite += !(x - x == 0.0f);
-                if (!CLUSTER) continue;
-                const int64_t to = global + e / columns * s.row[l] + e % columns * team.size + team.rank;
-                for (int b = 0; b <= rule<RULE>::N_STATES; b++) params.in_global(b)[to] = params.buffer(b)[mine + e];
+            const float *from = team.shared + team.room.buffer + mine;
+            for (int e = (int)threadIdx.x; e < rows * columns; e += (int)blockDim.x) {
+                const int64_t to = member_at + global + (int64_t)(e / columns) * team.s.row[l] +
+                                   e % columns * team.size + team.rank;
+                for (int b = 0; b <= n_states; b++) in_global(a, n_states, b)[to] = from[b * team.room.param_floats + e];
             }
-            count(&tally_of_warp(team.shared, team.room, s.n_tensors)[tensor].non_finite, non_finite);
+        });
+}
+
+template <bool CLUSTER>
+static __device__ __forceinline__ void count_non_finite(const kp_mlp_team<CLUSTER> &team,
+                                                        const kp_mlp_params<CLUSTER> &params) {
+    kp_clip_tally *tally = tally_of_warp(team.shared, team.room, team.s.n_tensors);
+    for (int l = 0; l < team.s.n_layers; l++)
+        each_tensor(params, l, [&](int tensor, int64_t, int64_t at, int rows) {
+            uint32_t n = 0;
+            for (int64_t e = threadIdx.x; e < (int64_t)rows * team.columns(l); e += blockDim.x) {
+                const float x = params.theta[at + e];
+                n += !(x - x == 0.0f);
+            }
+            count(&tally[tensor].non_finite, n);
         });
 }
 
@@ -221,10 +210,15 @@ static __global__ void __launch_bounds__(KP_MLP_THREADS, KP_MLP_BLOCKS)
     kp_mlp_team<CLUSTER> team(s, room, shared);
     const int member = team.member, n = *a.n, T = a.samples.T;
     if (!active[member]) return; /* all blocks of the team */
-    const parameters<RULE, CLUSTER> params = { a, room, shared, member * s.N };
-    update<RULE> step = { params.buffer(0), {}, nullptr, {} };
-    for (int b = 0; b < rule<RULE>::N_STATES; b++) step.state[b] = params.buffer(1 + b);
-    if (a.anchor) step.anchor = params.buffer(1 + rule<RULE>::N_STATES);
+    enum { N_STATES = rule<RULE>::N_STATES };
+    const auto buffer = [&](int b) {
+        return CLUSTER ? shared + room.buffer + b * room.param_floats : in_global(a, N_STATES, b) + member * s.N;
+    };
+    update<RULE> step = { buffer(0), {}, a.anchor ? buffer(1 + N_STATES) : nullptr, {} };
+    if (N_STATES > 0) step.state[0] = buffer(1);
+    if (N_STATES > 1) step.state[1] = buffer(2);
+    const kp_mlp_params<CLUSTER> params = { s, room, step.theta };
+    const float *bounds = a.bound + (int64_t)member * s.n_tensors;
     const typename rule<RULE>::hyper *hyper = (const typename rule<RULE>::hyper *)a.hyper + (int64_t)member * T;
     kp_mlp_result *result = a.result + (int64_t)member * T;
     uint8_t *ever_active = a.ever_active ? a.ever_active + (int64_t)member * s.n_hidden : nullptr;
@@ -232,7 +226,7 @@ static __global__ void __launch_bounds__(KP_MLP_THREADS, KP_MLP_BLOCKS)
     float *x0 = team.x(0), *next = shared + room.next;
 
     team.clear();
-    fetch(team, params);
+    if constexpr (CLUSTER) fetch(team, params, a, N_STATES);
     team.load(a.samples, kp_mlp_sample(a.samples.index, T, member, 0), x0);
     for (int t = 0; t < n; t++) {
         const int64_t sample = kp_mlp_sample(a.samples.index, T, member, t);
@@ -245,7 +239,7 @@ static __global__ void __launch_bounds__(KP_MLP_THREADS, KP_MLP_BLOCKS)
             if (!threadIdx.x) result[t] = { loss, NAN, team.is_correct(label), off };
         }
         if (t + 1 < n) team.load(a.samples, kp_mlp_sample(a.samples.index, T, member, t + 1), next);
-        backward(team, params, step, x0);
+        backward(team, params, step, bounds, x0);
         if (t + 1 == n) team.keep(a.work + member * kp_mlp_work(&s), x0);
         if (a.with_after) {
             team.forward(x0, params);
@@ -259,7 +253,8 @@ static __global__ void __launch_bounds__(KP_MLP_THREADS, KP_MLP_BLOCKS)
         x0 = next, next = was;
     }
     __syncthreads(); /* all updates */
-    put_back(team, params);
+    if constexpr (CLUSTER) put_back(team, params, a, N_STATES);
+    count_non_finite(team, params);
     add_tallies(team, a.total + (int64_t)member * s.n_tensors);
 }
 
