@@ -14,8 +14,7 @@ template <> struct rule<KP_MLP_SGD> {
     enum { N_STATES = 0 };
     typedef kp_sgd_hyper hyper;
     static __device__ __forceinline__ float step(float x, float g, float *, float *, hyper h) {
-        float u = 0.0f;
-        return kp_sgd1(x, g, &u, h);
+        return kp_sgd_plain1(x, g, h);
     }
 };
 template <> struct rule<KP_MLP_MOMENTUM> {
@@ -56,10 +55,11 @@ template <int RULE> struct update {
 
     /* Returns whether the weight lay outside the bound, as kp_clip_tally_of counts: NaN does not. */
     __device__ __forceinline__ uint32_t operator()(int64_t at, float g, float bound) const {
-        float x = theta[at], s0 = 0.0f, s1 = 0.0f;
+        float x = theta[at], x0 = 0.0f, s0 = 0.0f, s1 = 0.0f;
+        if (hyper.l2init != 0.0f) x0 = anchor[at];
         if (rule<RULE>::N_STATES > 0) s0 = state[0][at];
         if (rule<RULE>::N_STATES > 1) s1 = state[1][at];
-        x = rule<RULE>::step(x, g, &s0, &s1, hyper);
+        x = rule<RULE>::step(x, kp_penalty(g, x, x0, hyper.l2, hyper.l2init), &s0, &s1, hyper);
         if (rule<RULE>::N_STATES > 0) state[0][at] = s0;
         if (rule<RULE>::N_STATES > 1) state[1][at] = s1;
         theta[at] = kp_clip(x, bound);
@@ -232,6 +232,7 @@ static __global__ void __launch_bounds__(KP_MLP_THREADS, KP_MLP_BLOCKS)
         const int64_t sample = kp_mlp_sample(a.samples.index, T, member, t);
         const int label = kp_mlp_label(a.samples.label, a.samples.label_order, s.out[s.n_layers - 1], member, sample);
         step.hyper = hyper[t];
+        if (!a.anchor) step.hyper.l2init = 0.0f;
         team.forward(x0, params);
         const float loss = team.softmax(label, 1);
         if (reports) {

@@ -9,6 +9,7 @@
 #include "gather_stack/gather_stack.h"
 #include "grad_norm/grad_norm.h"
 #include "mlp/mlp.h"
+#include "optim_begin/optim_begin.h"
 #include "rmsprop_clip/rmsprop_clip.h"
 #include "sgd_clip/sgd_clip.h"
 #include "softmax_xent/softmax_xent.h"
@@ -25,6 +26,7 @@ kp_launcher *kp_launcher_of(int op) {
         LAUNCHER(sgd_clip),         LAUNCHER(softmax_xent), LAUNCHER(squared_error),
         LAUNCHER(tally_sum),        LAUNCHER(td_loss),      LAUNCHER(td_stats),
         LAUNCHER(mlp_gradient),     LAUNCHER(mlp_after),    LAUNCHER(mlp_stream),
+        LAUNCHER(optim_begin),
     };
 #undef LAUNCHER
     return launchers[op];

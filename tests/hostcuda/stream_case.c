@@ -23,6 +23,7 @@ const kp_stream_spec kp_stream_specs[] = {
     { .name = "momentum, leaky relu",
       .net = NET(2, { 20, 16, 10 }, KP_MLP_LEAKY_RELU, 0, 0, 0, 0, -1),
       .rule = KP_MLP_MOMENTUM,
+      .terms = 1,
       .n = T - 1 },
     { .name = "adam, tanh, norm, permuted",
       .net = NET(4, { 9, 17, 3, 40, 18 }, KP_MLP_TANH, 1, 1, 0, 0.2, -1),
@@ -37,7 +38,18 @@ const kp_stream_spec kp_stream_specs[] = {
     { .name = "rmsprop, crelu, norm, bytes",
       .net = NET(3, { 30, 21, 9, 33 }, KP_MLP_CRELU, 1, 0, 1, 0.5, -0.2),
       .rule = KP_MLP_RMSPROP,
+      .terms = 1,
       .with_after = 1,
+      .n = T },
+    { .name = "sgd, tanh, terms",
+      .net = NET(2, { 14, 18, 6 }, KP_MLP_TANH, 0, 0, 0, 0.3, -1),
+      .rule = KP_MLP_SGD,
+      .terms = 1,
+      .n = T },
+    { .name = "adam, relu, terms",
+      .net = NET(2, { 18, 17, 6 }, KP_MLP_RELU, 0, 0, 1, 0.3, 0),
+      .rule = KP_MLP_ADAM,
+      .terms = 1,
       .n = T },
     { .name = "centered rmsprop, crelu",
       .net = NET(2, { 12, 19, 3 }, KP_MLP_CRELU, 0, 1, 0, 0.5, -1),
@@ -73,19 +85,33 @@ static size_t hyper_bytes(int rule) {
                                      : sizeof(kp_rmsprop_hyper);
 }
 
-/* Differs by member and sample. */
-static void fill(int rule, void *hyper, float u) {
-    if (rule == KP_MLP_ADAM)
-        *(kp_adam_hyper *)hyper = (kp_adam_hyper){
-            0.9f - 0.1f * u, 0.1f + 0.1f * u,   0.99f, 0.01f,
-            1e-8f,           0.02f + 0.02f * u, 2.0f,  1 - 0.01f * u
-        };
-    else if (rule <= KP_MLP_MOMENTUM)
+/* Differs by member and sample; some have no terms. */
+static void fill(void *hyper, float u) {
+    const float l2 = now->terms && u < 0.7f ? 0.1f * u : 0,
+                l2init = now->terms && u > 0.3f ? 0.2f * u : 0;
+    if (now->rule == KP_MLP_ADAM)
+        *(kp_adam_hyper *)hyper = (kp_adam_hyper){ .beta1 = 0.9f - 0.1f * u,
+                                                   .one_minus_beta1 = 0.1f + 0.1f * u,
+                                                   .beta2 = 0.99f,
+                                                   .one_minus_beta2 = 0.01f,
+                                                   .eps = 1e-8f,
+                                                   .step_size = 0.02f + 0.02f * u,
+                                                   .rsqrt_bc2 = 2,
+                                                   .decay = 1 - 0.01f * u,
+                                                   .l2 = l2,
+                                                   .l2init = l2init };
+    else if (now->rule <= KP_MLP_MOMENTUM)
         *(kp_sgd_hyper *)hyper = (kp_sgd_hyper){ .step_size = 0.05f + 0.05f * u,
-                                                 .momentum = rule ? 0.5f + 0.4f * u : 0 };
+                                                 .momentum = now->rule ? 0.5f + 0.4f * u : 0,
+                                                 .l2 = l2,
+                                                 .l2init = l2init };
     else
-        *(kp_rmsprop_hyper *)hyper = (kp_rmsprop_hyper){ 0.9f - 0.1f * u, 0.1f + 0.1f * u, 1e-3f,
-                                                         0.01f + 0.01f * u, 0 };
+        *(kp_rmsprop_hyper *)hyper = (kp_rmsprop_hyper){ .beta = 0.9f - 0.1f * u,
+                                                         .one_minus_beta = 0.1f + 0.1f * u,
+                                                         .eps = 1e-3f,
+                                                         .step_size = 0.01f + 0.01f * u,
+                                                         .l2 = l2,
+                                                         .l2init = l2init };
 }
 
 static void *hypers(kp_case *c) {
@@ -93,7 +119,7 @@ static void *hypers(kp_case *c) {
     float *u = kp_case_alloc(c, 'f', KP_IN, T, 0, 1);
     char *hyper = kp_case_alloc(c, 'f', KP_IN, T * (int64_t)bytes / 4, 0, 0);
     memset(hyper, 0, (size_t)(c->P * T) * bytes);
-    for (int i = 0; i < c->P * T; i++) fill(now->rule, hyper + (size_t)i * bytes, u[i]);
+    for (int i = 0; i < c->P * T; i++) fill(hyper + (size_t)i * bytes, u[i]);
     return hyper;
 }
 
@@ -128,6 +154,7 @@ static void make(kp_case *c) {
         .theta = kp_mlp_case_param(c, &s, KP_IN_OUT, -0.7, 0.7),
         .state = { n_states > 0 ? kp_mlp_case_param(c, &s, KP_IN_OUT, 0, 0.01) : NULL,
                    n_states > 1 ? kp_mlp_case_param(c, &s, KP_IN_OUT, 0, 0.01) : NULL },
+        .anchor = now->terms ? kp_mlp_case_param(c, &s, KP_IN, -0.7, 0.7) : NULL,
         .hyper = hypers(c),
         .bound = bound,
         .total = total,

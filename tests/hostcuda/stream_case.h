@@ -6,6 +6,7 @@ typedef struct {
     const char *name;
     kp_mlp_spec net;
     int rule, with_after, with_units; /* with_units: ever_active is wanted */
+    int terms;                        /* l2 and l2init */
     int n;                            /* samples, of room for KP_STREAM_T */
     int spoiled; /* some inputs and weights are NaN, infinite, huge or tiny */
 } kp_stream_spec;
