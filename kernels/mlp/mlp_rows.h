@@ -67,20 +67,20 @@ KP_HD kp_vec kp_mlp_rule1(const int rule, const int terms, kp_vec x, kp_vec g, k
                           const kp_mlp_constants *h) {
     if (rule == KP_MLP_SGD) return kp_vec_fma(h->step, g, x);
     if (rule == KP_MLP_MOMENTUM) {
-        *s = kp_vec_fma(h->beta1, *s, g);
+        *s = kp_vec_normal(kp_vec_fma(h->beta1, *s, g));
         return kp_vec_fma(h->step, *s, x);
     }
     if (rule == KP_MLP_ADAM) {
-        *s = kp_vec_fma(h->beta1, *s, h->one_minus_beta1 * g);
-        *t = kp_vec_fma(h->beta2, *t, h->one_minus_beta2 * g * g);
+        *s = kp_vec_normal(kp_vec_fma(h->beta1, *s, h->one_minus_beta1 * g));
+        *t = kp_vec_normal(kp_vec_fma(h->beta2, *t, h->one_minus_beta2 * g * g));
         kp_vec below = kp_vec_fma(kp_vec_sqrt(*t), h->rsqrt_bc2, h->eps);
         if (terms) x = h->decay * x;
         return kp_vec_fma(h->step, *s / below, x);
     }
-    *s = kp_vec_fma(h->beta2, *s, h->one_minus_beta2 * g * g);
+    *s = kp_vec_normal(kp_vec_fma(h->beta2, *s, h->one_minus_beta2 * g * g));
     kp_vec variance = *s;
     if (rule == KP_MLP_RMSPROP_CENTERED) {
-        *t = kp_vec_fma(h->beta2, *t, h->one_minus_beta2 * g);
+        *t = kp_vec_normal(kp_vec_fma(h->beta2, *t, h->one_minus_beta2 * g));
         variance = kp_vec_max(kp_vec_all(0), kp_vec_fma(-*t, *t, *s)); /* NaN stays */
     }
     return kp_vec_fma(h->step, g / (kp_vec_sqrt(variance) + h->eps), x);
