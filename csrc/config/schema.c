@@ -247,16 +247,55 @@ int kp_key_find(const char *key) {
     return -1;
 }
 
+/* A name that ends in a dot stands for all keys below it. */
+static int is_among(const char *key, const char *const *names, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        size_t length = strlen(names[i]);
+        if (names[i][length - 1] == '.' ? !strncmp(key, names[i], length) : !strcmp(key, names[i]))
+            return 1;
+    }
+    return 0;
+}
+
 int kp_key_changes_results(const char *key) {
     static const char *const free_of[] = { "device",      "threads",     "population.",
                                            "run.",        "env.workers", "env.python",
                                            "env.rom_dir", "checkpoint.", "log." };
-    for (size_t i = 0; i < sizeof free_of / sizeof *free_of; i++) {
-        size_t n = strlen(free_of[i]);
-        if (free_of[i][n - 1] == '.' ? !strncmp(key, free_of[i], n) : !strcmp(key, free_of[i]))
-            return 0;
-    }
-    return 1;
+    return !is_among(key, free_of, KP_COUNT(free_of));
+}
+
+int kp_key_algorithm(const char *key) {
+    static const char *const of_dqn[] = { "train.agent_steps",
+                                          "train.replay_ratio",
+                                          "net.padding",
+                                          "net.hidden",
+                                          "net.input_scale",
+                                          "dqn.",
+                                          "epsilon.",
+                                          "env.",
+                                          "buffer.",
+                                          "target.",
+                                          "eval.",
+                                          "checkpoint.replay" };
+    static const char *const of_streams[] = {
+        "train.samples",  "data.",          "stream.",       "diag.",         "net.widths",
+        "net.activation", "net.layer_norm", "net.init_from", "optim.variant", "optim.l2",
+        "optim.l2init",   "optim.shrink",   "optim.perturb", "optim.noise",   "optim.madam_scale",
+        "optim.upgd.",    "optim.ewc.",     "optim.si.",     "optim.cbp.",    "optim.redo."
+    };
+    if (is_among(key, of_dqn, KP_COUNT(of_dqn))) return KP_ALGORITHM_DQN;
+    if (is_among(key, of_streams, KP_COUNT(of_streams))) return KP_ALGORITHM_STREAM;
+    return -1;
+}
+
+const char *kp_algorithm_name(int algorithm) {
+    static const char *const names[KP_N_ALGORITHMS] = { "dqn", "stream" };
+    return names[algorithm];
+}
+
+int kp_key_is_of(const char *key, int algorithm) {
+    int of = kp_key_algorithm(key);
+    return of < 0 || of == algorithm;
 }
 
 /* Levenshtein distance; words longer than a row count as far. */

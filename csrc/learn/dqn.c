@@ -134,7 +134,7 @@ static kp_status evaluate(kp_dqn *d, kp_err *err) {
     for (int p = 0; p < d->P; p++) {
         double sum = 0;
         for (int i = 0; i < n; i++) sum += d->eval_returns[p * n + i];
-        if (d->active[p]) d->member_progress[p].eval_return = sum / n;
+        if (d->active[p]) d->member_progress[p].value[KP_DQN_EVAL] = sum / n;
     }
     return KP_OK;
 }
@@ -194,8 +194,11 @@ static kp_status open_memory(kp_dqn *d, kp_err *err) {
         return kp_fail(err, KP_BAD_CONFIG, "DQN: out of host memory");
     memset(d->active, 1, P);
     for (int p = 0; p < d->P; p++)
-        d->member_progress[p] = (kp_member_progress){ NAN, NAN, NAN, NAN, -1 };
+        d->member_progress[p] = (kp_member_progress){ { NAN, NAN }, NAN, NAN, -1 };
     d->progress = (kp_progress){ .phase = "fill",
+                                 .unit = "steps",
+                                 .shown = { [KP_DQN_RETURN] = { "return", "%.1f", 1 },
+                                            [KP_DQN_EVAL] = { "eval", "%.1f", 1 } },
                                  .P = d->P,
                                  .agent_steps = d->member->train.agent_steps,
                                  .member = d->member_progress };
@@ -323,6 +326,7 @@ static int64_t agent_step(const void *learner) { return ((const kp_dqn *)learner
 
 const kp_learner kp_learner_dqn = {
     .name = "dqn",
+    .unit = "agent step",
     .open = open_dqn,
     .start = kp_dqn_start,
     .step = step,
