@@ -69,7 +69,7 @@ static kp_status fill(bench *b, kp_err *err) {
 }
 
 static kp_status fill_members(bench *b, kp_adam_hyper *hyper, kp_err *err) {
-    const kp_adam_hyper h = { 0.9f, 0.1f, 0.999f, 0.001f, 1e-8f, 1e-4f, 1.0f, 1.0f };
+    const kp_adam_hyper h = { 0.9f, 0.1f, 0.999f, 0.001f, 1e-8f, 1e-4f, 1.0f, 1.0f, 0, 0 };
     const float bound[2] = { 0.04f, INFINITY };
     int P = b->args.P;
     kp_status st = KP_OK;

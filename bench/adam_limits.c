@@ -14,12 +14,13 @@ static void run_unclipped(const void *args, int member, int slice, void *scratch
     (void)scratch;
     const kp_adam_clip_args *a = args;
     kp_adam_hyper h = a->hyper[member];
-    h.decay = 1.0f; /* a constant, as in the operation */
+    h.decay = 1.0f, h.l2 = h.l2init = 0.0f; /* constants, as in the operation */
     int begin, end;
     kp_chunk_range(a->n_chunks, slice, &begin, &end);
     for (int c = begin; c < end; c++) {
         int64_t at = ((int64_t)member * a->n_chunks + c) * KP_CHUNK;
-        kp_adam_chunk(a->theta + at, a->m + at, a->v + at, a->grad + at, 1.0f, h, INFINITY, 0);
+        kp_adam_chunk(a->theta + at, a->m + at, a->v + at, a->grad + at, NULL, 1.0f, h, INFINITY,
+                      0);
     }
 }
 

@@ -3,8 +3,24 @@
 #pragma once
 #include "clip.h"
 #include "kp_cuda.h"
+#include "penalty.h"
 
 enum { KP_CLIP_THREADS = KP_CHUNK / 4, KP_CLIP_WARPS = KP_CLIP_THREADS / 32 };
+
+/* What a rule sees of a scaled gradient: with the member's penalties where TERMS. */
+template <bool TERMS, class Hyper>
+static __device__ __forceinline__ float kp_with_terms(float g, float x, float x0, const Hyper &h) {
+    return TERMS ? kp_penalty(g, x, x0, h.l2, h.l2init) : g;
+}
+
+/* The thread's part of theta_0. Without an anchor no member has L2 Init. */
+template <bool TERMS, class Hyper>
+static __device__ __forceinline__ float4 kp_anchor_of(const float *anchor, size_t i, Hyper *h) {
+    float4 x0 = {};
+    if (TERMS && anchor) x0 = ((const float4 *)anchor)[i];
+    if (TERMS && !anchor) h->l2init = 0.0f;
+    return x0;
+}
 
 /* Clips x; adds what it changed to the low half of counts and whether the result is non-finite to
  * the high half. Neither half can exceed KP_CHUNK. */

@@ -23,7 +23,8 @@
     X(mlp_stream)                                                                                 \
     X(adam_clip)                                                                                  \
     X(sgd_clip)                                                                                   \
-    X(rmsprop_clip)
+    X(rmsprop_clip)                                                                               \
+    X(optim_begin)
 
 enum {
 #define KP_OP_ID(name) KP_OP_##name,

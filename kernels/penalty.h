@@ -6,7 +6,9 @@
 #pragma once
 #include "kp_kernel.h"
 
-/* x0 is read only where l2init is not 0 in some member: pass 0 else. */
+/* x0 is read only where l2init is not 0: pass 0 else. A member without a term has the gradient's own
+ * bits, the sign of a zero too, whatever other members have. */
 KP_HD float kp_penalty(float g, float x, float x0, float l2, float l2init) {
-    return fmaf(l2init, x - x0, fmaf(l2, x, g));
+    g = l2 != 0.0f ? fmaf(l2, x, g) : g;
+    return l2init != 0.0f ? fmaf(l2init, x - x0, g) : g;
 }

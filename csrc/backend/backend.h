@@ -47,9 +47,9 @@ typedef struct {
     kp_status (*landed)(void *impl, void *landing, const void **data, kp_err *err);
     void (*landing_close)(void *impl, void *landing);
 
-    /* plan: from the sealed list of operations to whatever run needs (scratch, a graph). */
+    /* plan: from the sealed list of operations to whatever run needs (scratch, a graph). run: n times. */
     kp_status (*plan)(void *impl, kp_program *program, kp_err *err);
-    kp_status (*run)(void *impl, kp_program *program, const uint8_t *active, kp_err *err);
+    kp_status (*run)(void *impl, kp_program *program, int n, const uint8_t *active, kp_err *err);
     void (*unplan)(void *impl, kp_program *program);
 } kp_backend_ops;
 

@@ -46,7 +46,11 @@ kp_status kp_program_seal(kp_program *p, kp_err *err) {
 }
 
 kp_status kp_program_run(kp_program *p, const uint8_t *active, kp_err *err) {
-    return p->backend->ops->run(p->backend->impl, p, active, err);
+    return kp_program_repeat(p, 1, active, err);
+}
+
+kp_status kp_program_repeat(kp_program *p, int n, const uint8_t *active, kp_err *err) {
+    return p->backend->ops->run(p->backend->impl, p, n, active, err);
 }
 
 int kp_program_n_ops(const kp_program *p) { return p->n_steps; }

@@ -35,6 +35,11 @@ kp_status kp_program_seal(kp_program *program, kp_err *err);
  * runs all. On the CPU the results are there on return; on CUDA after kp_backend_sync. */
 kp_status kp_program_run(kp_program *program, const uint8_t *active, kp_err *err);
 
+/* The same n times, n >= 1, with nothing of the host's in between: what differs from run to run follows
+ * from what earlier runs left. On the CPU a member has all of its runs at once where members fill the
+ * threads, so that its state stays in the cache. */
+kp_status kp_program_repeat(kp_program *program, int n, const uint8_t *active, kp_err *err);
+
 int kp_program_n_ops(const kp_program *program);
 void kp_program_close(kp_program *program); /* NULL is fine */
 

@@ -47,6 +47,9 @@ static kp_status list_presets(const options *o, kp_err *err) {
 static kp_status list_rules(const options *o, kp_err *err) {
     static const char *const what[][2] = {
         { "adam", "Adam; optim.beta1, beta2, eps" },
+        { "madam", "multiplicative Adam; optim.beta2, madam_scale" },
+        { "upgd", "utility-based perturbed gradient descent; optim.upgd.*, weight_decay" },
+        { "adaupgd", "the same with Adam's direction; optim.beta1, beta2, eps too" },
         { "adamw", "Adam with decoupled weight decay, optim.weight_decay" },
         { "sgd", "gradient descent; optim.momentum" },
         { "rmsprop", "RMSProp; optim.beta2, eps, momentum, centered" },

@@ -218,7 +218,7 @@ static kp_status open_update(kp_dqn *d, kp_err *err) {
         .loss = (kp_td_kind)c->dqn.loss,
         .double_q = c->dqn.double_q,
         .seed = d->seed,
-        .optim = { (kp_rule)c->optim.rule, c->optim.centered, optim },
+        .optim = { .rule = (kp_rule)c->optim.rule, .centered = c->optim.centered, .member = optim },
         .frames = kp_frames_memory(d->frames),
         .frames_stride = kp_ring_frames_stride(d->ring),
     };

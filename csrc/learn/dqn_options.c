@@ -51,6 +51,8 @@ kp_optim_member kp_dqn_optim_of(const kp_config *c) {
         .eps = c->optim.eps,
         .momentum = c->optim.momentum,
         .weight_decay = c->optim.weight_decay,
+        .l2 = c->optim.l2,
+        .l2init = c->optim.l2init,
         .grad_norm = c->optim.grad_norm,
         .clip = c->optim.clip,
     };

@@ -216,8 +216,9 @@ static kp_status upload_batch(kp_dqn_update *u, kp_err *err) {
 
 kp_status kp_dqn_update_run(kp_dqn_update *u, const uint8_t *active, kp_err *err) {
     kp_status st = upload_batch(u, err);
-    if (!st) st = kp_optim_prepare(u->optim, active, err);
+    if (!st) st = kp_optim_prepare(u->optim, 1, active, err);
     if (!st) st = kp_program_run(u->update, active, err);
+    if (!st) st = kp_optim_between(u->optim, 0, active, err);
     return st;
 }
 

@@ -263,7 +263,7 @@ kp_status kp_population_step(kp_population *pop, const kp_batch *b, float *loss,
     if (!memchr(pop->active, 1, (size_t)pop->P))
         return kp_fail(err, KP_NON_FINITE, "every member has stopped: weights are not finite");
     st = upload_batch(pop, b, err);
-    if (!st) st = kp_optim_prepare(pop->optim, pop->active, err);
+    if (!st) st = kp_optim_prepare(pop->optim, 1, pop->active, err);
     if (!st) st = kp_program_run(pop->update, pop->active, err);
     if (!st && loss) st = download_loss(pop, loss, err);
     if (!st) st = stop_non_finite(pop, err);

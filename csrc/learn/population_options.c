@@ -87,6 +87,11 @@ static kp_status check_shape(const kp_population_options *o, kp_err *err) {
 }
 
 static kp_status check_choices(const kp_population_options *o, kp_err *err) {
+    if (o->rule > KP_RULE_RMSPROP && o->rule < KP_N_RULES)
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "population: rule is %d (madam, upgd or adaupgd), whose hyperparameters "
+                       "kp_member_options does not have; kappa train has them",
+                       (int)o->rule);
     const struct {
         const char *name;
         int value, n;

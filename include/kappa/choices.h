@@ -8,7 +8,16 @@ typedef enum {
     KP_INIT_XAVIER  /* U(+-sqrt(6/(fan_in+fan_out))), biases 0 (Glorot & Bengio 2010) */
 } kp_init;
 
-typedef enum { KP_RULE_ADAM, KP_RULE_ADAMW, KP_RULE_SGD, KP_RULE_RMSPROP, KP_N_RULES } kp_rule;
+typedef enum {
+    KP_RULE_ADAM,
+    KP_RULE_ADAMW,
+    KP_RULE_SGD,
+    KP_RULE_RMSPROP,
+    KP_RULE_MADAM,
+    KP_RULE_UPGD,
+    KP_RULE_ADAUPGD,
+    KP_N_RULES
+} kp_rule;
 
 typedef enum {
     KP_CROSS_ENTROPY, /* of a softmax over the outputs, nats, mean over B */

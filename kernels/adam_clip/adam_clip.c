@@ -7,25 +7,35 @@ static int n_slices(const void *args) {
     return kp_chunk_slices(((const kp_adam_clip_args *)args)->n_chunks);
 }
 
+/* Most members have no limit, decay or penalty. As constants these leave the same bits and cost
+ * nothing. */
+static kp_clip_tally update(const kp_adam_clip_args *a, int64_t at, float scale, kp_adam_hyper h,
+                            float bound) {
+    float *theta = a->theta + at, *m = a->m + at, *v = a->v + at;
+    const float *grad = a->grad + at;
+    if (a->anchor && h.l2init != 0.0f)
+        return kp_adam_chunk(theta, m, v, grad, a->anchor + at, scale, h, bound, 1);
+    h.l2init = 0.0f;
+    if (a->with_terms && h.l2 != 0.0f)
+        return kp_adam_chunk(theta, m, v, grad, NULL, scale, h, bound, 1);
+    h.l2 = 0.0f;
+    if (scale != 1.0f || h.decay != 1.0f)
+        return kp_adam_chunk(theta, m, v, grad, NULL, scale, h, bound, 1);
+    h.decay = 1.0f;
+    return kp_adam_chunk(theta, m, v, grad, NULL, 1.0f, h, bound, 1);
+}
+
 static void run(const void *args, int member, int slice, void *scratch) {
     (void)scratch;
     const kp_adam_clip_args *a = args;
     kp_adam_hyper h = a->hyper[member];
     float scale = a->grad_scale ? a->grad_scale[member] : 1.0f;
-    /* Most members need neither; constants of 1 leave the same bits and two multiplications less.
-     */
-    int plain = scale == 1.0f && h.decay == 1.0f;
-    kp_adam_hyper without_decay = h;
-    without_decay.decay = 1.0f;
     int begin, end;
     kp_chunk_range(a->n_chunks, slice, &begin, &end);
     for (int c = begin; c < end; c++) {
-        int64_t chunk = (int64_t)member * a->n_chunks + c, at = chunk * KP_CHUNK;
+        int64_t chunk = (int64_t)member * a->n_chunks + c;
         float bound = a->bound[(int64_t)member * a->n_tensors + a->tensor[c]];
-        a->tally[chunk] = plain ? kp_adam_chunk(a->theta + at, a->m + at, a->v + at, a->grad + at,
-                                                1.0f, without_decay, bound, 1)
-                                : kp_adam_chunk(a->theta + at, a->m + at, a->v + at, a->grad + at,
-                                                scale, h, bound, 1);
+        a->tally[chunk] = update(a, chunk * KP_CHUNK, scale, h, bound);
     }
 }
 

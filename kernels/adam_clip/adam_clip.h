@@ -4,6 +4,7 @@
  * no further traffic. The moments never see the clip. */
 #pragma once
 #include "clip.h"
+#include "penalty.h"
 
 typedef struct KP_ALIGN16 {
     float beta1, one_minus_beta1, beta2, one_minus_beta2;
@@ -11,6 +12,7 @@ typedef struct KP_ALIGN16 {
     float step_size; /* lr / (1 - beta1^t) */
     float rsqrt_bc2; /* 1 / sqrt(1 - beta2^t) */
     float decay;     /* 1 - lr * lambda of AdamW; 1 for Adam */
+    float l2, l2init; /* penalty.h */
 } kp_adam_hyper;
 
 typedef struct {               /* all borrowed; no overlap */
@@ -18,6 +20,8 @@ typedef struct {               /* all borrowed; no overlap */
     int n_tensors;
     float *theta, *m, *v;      /* [P][N] updated; padding stays zero */
     const float *grad;         /* [P][N] */
+    const float *anchor;       /* [P][N] theta_0; NULL: no member has l2init */
+    int with_terms;            /* 0: no member has l2 or l2init */
     const int32_t *tensor;     /* [n_chunks] the tensor a chunk belongs to */
     const float *bound;        /* [P][n_tensors] kappa * factor * s_l; INFINITY: not clipped */
     const float *grad_scale;   /* [P] from grad_norm; NULL: 1 */
@@ -25,7 +29,7 @@ typedef struct {               /* all borrowed; no overlap */
     kp_clip_tally *tally;      /* [P][n_chunks] overwritten */
 } kp_adam_clip_args;
 
-/* One element, up to the clip. */
+/* One element, up to the clip; g with its penalties. */
 KP_HD float kp_adam1(float x, float g, float *m, float *v, kp_adam_hyper h) {
     *m = fmaf(h.beta1, *m, h.one_minus_beta1 * g);
     *v = fmaf(h.beta2, *v, h.one_minus_beta2 * g * g);

@@ -7,37 +7,37 @@ static int n_slices(const void *args) {
     return kp_chunk_slices(((const kp_rmsprop_clip_args *)args)->n_chunks);
 }
 
-/* No tail test: the rule and the clip map the zero padding to zero. */
-static kp_clip_tally update(float *restrict theta, float *restrict v, const float *restrict grad,
-                            float scale, kp_rmsprop_hyper h, float bound) {
+/* No tail test: the rule and the clip map the zero padding to zero. Inlined with NULL and 0 where
+ * the member has no such term: a constant in the loop. */
+KP_HD kp_clip_tally update_chunk(float *restrict theta, float *restrict v, float *restrict mean,
+                                 const float *restrict grad, const float *restrict anchor,
+                                 float scale, kp_rmsprop_hyper h, float bound) {
     uint32_t changed = 0;
     float sum = 0;
     KP_CLIP_LOOP
     for (int i = 0; i < KP_CHUNK; i++) {
-        float vi = v[i];
-        float x = kp_rmsprop1(theta[i], grad[i] * scale, &vi, h);
+        float x = theta[i], vi = v[i], mi = mean ? mean[i] : 0.0f;
+        float g = kp_penalty(grad[i] * scale, x, anchor ? anchor[i] : 0.0f, h.l2, h.l2init);
+        x = mean ? kp_rmsprop_centered1(x, g, &vi, &mi, h) : kp_rmsprop1(x, g, &vi, h);
         v[i] = vi;
+        if (mean) mean[i] = mi;
         theta[i] = x = kp_clip_count(x, bound, &changed);
         sum += x;
     }
     return kp_clip_tally_of(theta, bound, changed, sum);
 }
 
-static kp_clip_tally update_centered(float *restrict theta, float *restrict v, float *restrict mean,
-                                     const float *restrict grad, float scale, kp_rmsprop_hyper h,
-                                     float bound) {
-    uint32_t changed = 0;
-    float sum = 0;
-    KP_CLIP_LOOP
-    for (int i = 0; i < KP_CHUNK; i++) {
-        float vi = v[i], mi = mean[i];
-        float x = kp_rmsprop_centered1(theta[i], grad[i] * scale, &vi, &mi, h);
-        v[i] = vi;
-        mean[i] = mi;
-        theta[i] = x = kp_clip_count(x, bound, &changed);
-        sum += x;
-    }
-    return kp_clip_tally_of(theta, bound, changed, sum);
+KP_HD kp_clip_tally update(const kp_rmsprop_clip_args *a, int64_t at, float *mean, float scale,
+                           kp_rmsprop_hyper h, float bound) {
+    float *theta = a->theta + at, *v = a->v + at;
+    const float *grad = a->grad + at;
+    if (a->anchor && h.l2init != 0.0f)
+        return update_chunk(theta, v, mean, grad, a->anchor + at, scale, h, bound);
+    h.l2init = 0.0f;
+    if (a->with_terms && h.l2 != 0.0f)
+        return update_chunk(theta, v, mean, grad, NULL, scale, h, bound);
+    h.l2 = 0.0f;
+    return update_chunk(theta, v, mean, grad, NULL, scale, h, bound);
 }
 
 static void run(const void *args, int member, int slice, void *scratch) {
@@ -50,9 +50,8 @@ static void run(const void *args, int member, int slice, void *scratch) {
     for (int c = begin; c < end; c++) {
         int64_t chunk = (int64_t)member * a->n_chunks + c, at = chunk * KP_CHUNK;
         float bound = a->bound[(int64_t)member * a->n_tensors + a->tensor[c]];
-        a->tally[chunk] = a->mean ? update_centered(a->theta + at, a->v + at, a->mean + at,
-                                                    a->grad + at, scale, h, bound)
-                                  : update(a->theta + at, a->v + at, a->grad + at, scale, h, bound);
+        a->tally[chunk] = a->mean ? update(a, at, a->mean + at, scale, h, bound)
+                                  : update(a, at, NULL, scale, h, bound);
     }
 }
 

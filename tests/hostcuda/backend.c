@@ -210,6 +210,27 @@ Test(hostcuda_backend, members_that_are_not_active_stay_as_they_are) {
     }
 }
 
+Test(hostcuda_backend, repeats_equal_runs_and_nobody_waits) {
+    for (int d = 0; d < N_DEVICES; d++) {
+        kp_backend *b = open_backend(devices[d]);
+        kp_program *p = NULL;
+        uint32_t *x;
+        kp_err err = { "" };
+        ok(make(&p, b, (const kp_op *[]){ &counts, &counts, &counts }, 3, 0, &x, &err), &err);
+        hostcuda_counts before = hostcuda_did;
+        ok(kp_program_repeat(p, 5, (uint8_t[]){ 1, 0, 1 }, &err), &err);
+        ok(kp_program_repeat(p, 2, (uint8_t[]){ 1, 0, 1 }, &err), &err);
+        if (d == CUDA) {
+            cr_expect_eq(hostcuda_did.copies - before.copies, 1, "masks sent");
+            cr_expect_eq(hostcuda_did.graphs - before.graphs, 7);
+            cr_expect_eq(hostcuda_did.waits, before.waits, "the host has waited");
+        }
+        expect_counts(b, x, (uint32_t[]){ 21, 0, 21 });
+        kp_program_close(p);
+        close_backend(b);
+    }
+}
+
 Test(hostcuda_backend, scratch_is_that_of_the_operation_that_wants_most) {
     kp_backend *b = open_backend("cuda");
     kp_program *p = NULL, *none = NULL;
@@ -447,7 +468,7 @@ Test(hostcuda_backend, two_devices_in_one_thread) {
 enum { P = 3, CHUNKS = 5, TENSORS = 3, N = P * CHUNKS * KP_CHUNK, STEPS = 5, BUFFERS = 5 };
 
 typedef struct {
-    float *theta, *moment[3], *grad; /* [P][CHUNKS * KP_CHUNK] */
+    float *theta, *moment[3], *grad, *anchor; /* [P][CHUNKS * KP_CHUNK] */
     int32_t *tensor;
     float *bound, *grad_scale;
     void *hyper; /* [P] of the rule's */
@@ -460,25 +481,27 @@ typedef struct {
     .hyper = (s)->hyper, .tally = (s)->tally
 
 static kp_status add_adam(kp_program *p, const state *s, kp_err *err) {
-    return KP_ADD(p, err, adam_clip, COMMON(s), .m = s->moment[0], .v = s->moment[1]);
+    return KP_ADD(p, err, adam_clip, COMMON(s), .with_terms = 1, .anchor = s->anchor,
+                  .m = s->moment[0], .v = s->moment[1]);
 }
 static kp_status add_sgd(kp_program *p, const state *s, kp_err *err) {
-    return KP_ADD(p, err, sgd_clip, COMMON(s), .u = s->moment[0]);
+    return KP_ADD(p, err, sgd_clip, COMMON(s), .with_terms = 1, .u = s->moment[0]);
 }
 static kp_status add_rmsprop(kp_program *p, const state *s, kp_err *err) {
-    return KP_ADD(p, err, rmsprop_clip, COMMON(s), .v = s->moment[1], .mean = s->moment[2]);
+    return KP_ADD(p, err, rmsprop_clip, COMMON(s), .with_terms = 1, .v = s->moment[1],
+                  .mean = s->moment[2]);
 }
 
 /* Hyperparameters that change with the step and differ by member. */
 static void adam_hyper(void *hyper, int member, float rate) {
-    ((kp_adam_hyper *)hyper)[member] = (kp_adam_hyper){ 0.9f,  0.1f, 0.99f, 0.01f,
-                                                        1e-8f, rate, 1.5f,  1 - rate };
+    ((kp_adam_hyper *)hyper)[member] = (kp_adam_hyper){ 0.9f, 0.1f, 0.99f,    0.01f, 1e-8f,
+                                                        rate, 1.5f, 1 - rate, 0,     rate };
 }
 static void sgd_hyper(void *hyper, int member, float rate) {
-    ((kp_sgd_hyper *)hyper)[member] = (kp_sgd_hyper){ rate, 0.9f, rate * rate };
+    ((kp_sgd_hyper *)hyper)[member] = (kp_sgd_hyper){ rate, 0.9f, rate * rate, 0 };
 }
 static void rmsprop_hyper(void *hyper, int member, float rate) {
-    ((kp_rmsprop_hyper *)hyper)[member] = (kp_rmsprop_hyper){ 0.9f, 0.1f, 1e-8f, rate, rate };
+    ((kp_rmsprop_hyper *)hyper)[member] = (kp_rmsprop_hyper){ 0.9f, 0.1f, 1e-8f, rate, rate, 0 };
 }
 
 static const struct {
@@ -512,6 +535,7 @@ static state open_state(kp_backend *b) {
     static const float bound[P * TENSORS] = { 0.2f, 0.3f, INFINITY, 0.4f, 0.5f, 0.6f, 0.9f, 0, 1 },
                                  scale[P] = { 1, 0.5f, 0.25f };
     state s = { .theta = device_numbers(b, 0, -1), .grad = device_numbers(b, 1, -1) };
+    s.anchor = device_numbers(b, 9, -1);
     for (unsigned i = 0; i < 3; i++) s.moment[i] = device_numbers(b, 2 + i, i == 1 ? 0.5f : -0.1f);
     s.tensor = device_copy(b, tensor, sizeof tensor);
     s.bound = device_copy(b, bound, sizeof bound);

@@ -66,7 +66,7 @@ Test(hostcuda_bench, without_the_clip_as_with_an_infinite_bound) {
     kp_adam_hyper h[P];
     kp_err err = { "" };
     for (int p = 0; p < P; p++)
-        h[p] = (kp_adam_hyper){ 0.9f, 0.1f, 0.999f, 0.001f, 1e-8f, 1e-2f, 1.5f, 0.99f };
+        h[p] = (kp_adam_hyper){ 0.9f, 0.1f, 0.999f, 0.001f, 1e-8f, 1e-2f, 1.5f, 0.99f, 0, 0 };
     for (int k = 0; k < 4; k++)
         for (int i = 0; i < P * N; i++)
             state[0][k][i] = state[1][k][i] = (k == 2 ? 1e-4f : 1e-2f) * (float)(1 + i % 97);

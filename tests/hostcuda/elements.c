@@ -28,8 +28,8 @@ Test(hostcuda_elements, state_of_inactive_members_is_untouched) {
 
 /* P lies in a dimension of the grid that goes to 65,535, or to 2^31 - 1; never to 0. */
 Test(hostcuda_elements, impossible_launches_are_errors) {
-    static const int other[] = { KP_OP_td_loss, KP_OP_td_stats, KP_OP_softmax_xent,
-                                 KP_OP_squared_error, KP_OP_grad_norm_scale };
+    static const int other[] = { KP_OP_td_loss,       KP_OP_td_stats,        KP_OP_softmax_xent,
+                                 KP_OP_squared_error, KP_OP_grad_norm_scale, KP_OP_optim_begin };
     for (const kp_op_row *row = kp_element_rows; row->name; row++) {
         kp_case c = kp_case_open(row, 1, 0);
         int too_many = 65536;

@@ -8,6 +8,7 @@
 #include "copy/copy.h"
 #include "gather_stack/gather_stack.h"
 #include "grad_norm/grad_norm.h"
+#include "optim_begin/optim_begin.h"
 #include "rmsprop_clip/rmsprop_clip.h"
 #include "sgd_clip/sgd_clip.h"
 #include "softmax_xent/softmax_xent.h"
@@ -23,6 +24,7 @@ kp_launcher *kp_launcher_of(int op) {
         LAUNCHER(grad_norm_chunks), LAUNCHER(rmsprop_clip), LAUNCHER(grad_norm_scale),
         LAUNCHER(sgd_clip),         LAUNCHER(softmax_xent), LAUNCHER(squared_error),
         LAUNCHER(tally_sum),        LAUNCHER(td_loss),      LAUNCHER(td_stats),
+        LAUNCHER(optim_begin),
     };
 #undef LAUNCHER
     return launchers[op];

@@ -71,26 +71,28 @@ static void run(int op, int level, const void *args) {
 }
 
 static void adam(state *s, int level) {
-    kp_adam_hyper h = { 0.9f, 0.1f, 0.99f, 0.01f, 1e-8f, 0.1f, 1, 1 };
+    kp_adam_hyper h = { 0.9f, 0.1f, 0.99f, 0.01f, 1e-8f, 0.1f, 1, 1, 0, 0 };
     run(KP_OP_adam_clip, level,
         &(kp_adam_clip_args){ COMMON(s), .m = s->moment[0], .v = s->moment[1], .hyper = &h });
 }
 
 static void sgd(state *s, int level) {
-    kp_sgd_hyper h = { 0.1f, 0.9f, 0.1f };
-    run(KP_OP_sgd_clip, level, &(kp_sgd_clip_args){ COMMON(s), .u = s->moment[0], .hyper = &h });
+    kp_sgd_hyper h = { 0.1f, 0.9f, 0.1f, 0 };
+    run(KP_OP_sgd_clip, level,
+        &(kp_sgd_clip_args){ COMMON(s), .with_terms = 1, .u = s->moment[0], .hyper = &h });
 }
 
 static void rmsprop(state *s, int level) {
-    kp_rmsprop_hyper h = { 0.9f, 0.1f, 1e-8f, 0.1f, 0.1f };
+    kp_rmsprop_hyper h = { 0.9f, 0.1f, 1e-8f, 0.1f, 0.1f, 0 };
     run(KP_OP_rmsprop_clip, level,
-        &(kp_rmsprop_clip_args){ COMMON(s), .v = s->moment[0], .hyper = &h });
+        &(kp_rmsprop_clip_args){ COMMON(s), .with_terms = 1, .v = s->moment[0], .hyper = &h });
 }
 
 static void rmsprop_centered(state *s, int level) {
-    kp_rmsprop_hyper h = { 0.9f, 0.1f, 1e-8f, 0.1f, 0.1f };
+    kp_rmsprop_hyper h = { 0.9f, 0.1f, 1e-8f, 0.1f, 0.1f, 0 };
     run(KP_OP_rmsprop_clip, level,
-        &(kp_rmsprop_clip_args){ COMMON(s), .v = s->moment[0], .mean = s->moment[1], .hyper = &h });
+        &(kp_rmsprop_clip_args){ COMMON(s), .with_terms = 1, .v = s->moment[0],
+                                 .mean = s->moment[1], .hyper = &h });
 }
 
 static const struct {

@@ -6,6 +6,7 @@
 #include "gather_stack/gather_stack.h"
 #include "grad_norm/grad_norm.h"
 #include "kernels/op_case.h"
+#include "optim_begin/optim_begin.h"
 #include "rmsprop_clip/rmsprop_clip.h"
 #include "sgd_clip/sgd_clip.h"
 #include "softmax_xent/softmax_xent.h"
@@ -75,6 +76,25 @@ static void count(kp_clip_tally *tally, double *x, double bound) {
             (a)->theta[i] = (float)x;                                                              \
         }
 
+/* The rule's terms, which follow its other hyperparameters; rows without them have constants there.
+ */
+static void set_terms(kp_case *c, float *hyper, size_t bytes, int at, int with) {
+    for (int p = 0; p < c->P; p++) {
+        float *l2 = hyper + (size_t)p * (bytes / sizeof(float)) + at;
+        l2[0] = with ? 0.125f * (float)((c->first + p + 1) % 3) : 0;  /* member 2 has no L2 */
+        l2[1] = with > 1 ? 0.0625f * (float)((c->first + p) % 3) : 0; /* member 0 no L2 Init */
+    }
+}
+#define TERMS(c, a, type, with)                                                                    \
+    set_terms(c, (float *)(a)->hyper, sizeof(type), (int)(offsetof(type, l2) / sizeof(float)),     \
+              with);                                                                               \
+    (a)->with_terms = (with) > 0;                                                                  \
+    (a)->anchor = (with) > 1 ? param(c, KP_IN, -0.5, 0.5) : NULL
+
+static double with_terms(double g, double x, const float *x0, int64_t i, float l2, float l2init) {
+    return g + (double)l2 * x + (x0 ? (double)l2init * (x - (double)x0[i]) : 0);
+}
+
 static void make_adam(kp_case *c) {
     static const double range[8][2] = { { 0.8, 0.9 },   { 0.1, 0.2 },   { 0.9, 0.999 },
                                         { 0.001, 0.1 }, { 1e-8, 1e-4 }, { 0.01, 0.1 },
@@ -92,11 +112,22 @@ static void make_adam(kp_case *c) {
         .hyper = hyper(c, sizeof(kp_adam_hyper), 8, range),
         .tally = kp_case_alloc(c, 'i', KP_OUT, 2 * CHUNKS, 0, 0),
     };
+    TERMS(c, (kp_adam_clip_args *)c->args, kp_adam_hyper, 0);
+}
+
+static void make_adam_l2(kp_case *c) {
+    make_adam(c);
+    TERMS(c, (kp_adam_clip_args *)c->args, kp_adam_hyper, 1);
 }
 
 static void make_adam_limited(kp_case *c) {
     make_adam(c);
     ((kp_adam_clip_args *)c->args)->grad_scale = kp_case_alloc(c, 'f', KP_IN, 1, 0.1, 0.9);
+}
+
+static void make_adam_l2init(kp_case *c) {
+    make_adam_limited(c);
+    TERMS(c, (kp_adam_clip_args *)c->args, kp_adam_hyper, 2);
 }
 
 static void make_adamw(kp_case *c) {
@@ -109,6 +140,7 @@ static void reference_adam(const void *args) {
     const kp_adam_clip_args *a = args;
     EACH_ELEMENT(a, x, {
         kp_adam_hyper h = a->hyper[p];
+        g = with_terms(g, x, a->anchor, i, h.l2, h.l2init);
         double m = (double)h.beta1 * (double)a->m[i] + (double)h.one_minus_beta1 * g;
         double v = (double)h.beta2 * (double)a->v[i] + (double)h.one_minus_beta2 * g * g;
         x = (double)h.decay * x -
@@ -119,7 +151,7 @@ static void reference_adam(const void *args) {
 }
 
 static void make_sgd(kp_case *c) {
-    static const double range[3][2] = { { 0.01, 0.1 }, { 0, 0.99 }, { 0, 0.1 } };
+    static const double range[2][2] = { { 0.01, 0.1 }, { 0, 0.99 } };
     *(kp_sgd_clip_args *)c->args = (kp_sgd_clip_args){
         .P = c->P,
         .n_chunks = CHUNKS,
@@ -130,24 +162,41 @@ static void make_sgd(kp_case *c) {
         .tensor = tensor_table(c),
         .bound = bounds(c),
         .grad_scale = kp_case_alloc(c, 'f', KP_IN, 1, 0.1, 0.9),
-        .hyper = hyper(c, sizeof(kp_sgd_hyper), 3, range),
+        .hyper = hyper(c, sizeof(kp_sgd_hyper), 2, range),
         .tally = kp_case_alloc(c, 'i', KP_OUT, 2 * CHUNKS, 0, 0),
     };
+    TERMS(c, (kp_sgd_clip_args *)c->args, kp_sgd_hyper, 0);
+}
+
+static void make_sgd_terms(kp_case *c) {
+    make_sgd(c);
+    TERMS(c, (kp_sgd_clip_args *)c->args, kp_sgd_hyper, 2);
+}
+
+static void make_sgd_plain(kp_case *c) {
+    make_sgd(c);
+    ((kp_sgd_clip_args *)c->args)->u = NULL;
+}
+
+static void make_sgd_plain_l2(kp_case *c) {
+    make_sgd_plain(c);
+    TERMS(c, (kp_sgd_clip_args *)c->args, kp_sgd_hyper, 1);
 }
 
 static void reference_sgd(const void *args) {
     const kp_sgd_clip_args *a = args;
     EACH_ELEMENT(a, x, {
         kp_sgd_hyper h = a->hyper[p];
-        double u = (double)h.momentum * (double)a->u[i] + g + (double)h.weight_decay * x;
+        double u = with_terms(g, x, a->anchor, i, h.l2, h.l2init);
+        if (a->u) u += (double)h.momentum * (double)a->u[i];
         x -= (double)h.step_size * u;
-        a->u[i] = (float)u;
+        if (a->u) a->u[i] = (float)u;
     });
 }
 
 static void make_rmsprop(kp_case *c) {
-    static const double range[5][2] = {
-        { 0.9, 0.99 }, { 0.01, 0.1 }, { 1e-8, 1e-4 }, { 0.01, 0.1 }, { 0, 0.1 }
+    static const double range[4][2] = {
+        { 0.9, 0.99 }, { 0.01, 0.1 }, { 1e-8, 1e-4 }, { 0.01, 0.1 }
     };
     *(kp_rmsprop_clip_args *)c->args = (kp_rmsprop_clip_args){
         .P = c->P,
@@ -158,9 +207,15 @@ static void make_rmsprop(kp_case *c) {
         .grad = param(c, KP_IN, -1, 1),
         .tensor = tensor_table(c),
         .bound = bounds(c),
-        .hyper = hyper(c, sizeof(kp_rmsprop_hyper), 5, range),
+        .hyper = hyper(c, sizeof(kp_rmsprop_hyper), 4, range),
         .tally = kp_case_alloc(c, 'i', KP_OUT, 2 * CHUNKS, 0, 0),
     };
+    TERMS(c, (kp_rmsprop_clip_args *)c->args, kp_rmsprop_hyper, 0);
+}
+
+static void make_rmsprop_l2(kp_case *c) {
+    make_rmsprop(c);
+    TERMS(c, (kp_rmsprop_clip_args *)c->args, kp_rmsprop_hyper, 1);
 }
 
 static void make_rmsprop_centered(kp_case *c) {
@@ -168,11 +223,16 @@ static void make_rmsprop_centered(kp_case *c) {
     ((kp_rmsprop_clip_args *)c->args)->mean = param(c, KP_IN_OUT, -0.2, 0.2);
 }
 
+static void make_rmsprop_centered_terms(kp_case *c) {
+    make_rmsprop_centered(c);
+    TERMS(c, (kp_rmsprop_clip_args *)c->args, kp_rmsprop_hyper, 2);
+}
+
 static void reference_rmsprop(const void *args) {
     const kp_rmsprop_clip_args *a = args;
     EACH_ELEMENT(a, x, {
         kp_rmsprop_hyper h = a->hyper[p];
-        g += (double)h.weight_decay * x;
+        g = with_terms(g, x, a->anchor, i, h.l2, h.l2init);
         double v = (double)h.beta * (double)a->v[i] + (double)h.one_minus_beta * g * g;
         double mean = a->mean ? (double)h.beta * (double)a->mean[i] + (double)h.one_minus_beta * g
                               : 0;
@@ -180,6 +240,40 @@ static void reference_rmsprop(const void *args) {
         a->v[i] = (float)v;
         if (a->mean) a->mean[i] = (float)mean;
     });
+}
+
+/* ---- the next update of a block ---------------------------------------------------------------
+ */
+
+static void make_begin(kp_case *c) {
+    enum { BLOCK = 7 };
+    static const int words[KP_BEGIN_FEEDS] = { 12, 4, 70, 1 };
+    kp_optim_begin_args *a = (void *)c->args;
+    *a = (kp_optim_begin_args){ .P = c->P, .block = BLOCK };
+    a->cursor = kp_case_alloc(c, 'i', KP_IN_OUT, 1, -1, BLOCK - 1);
+    for (int f = 0; f < KP_BEGIN_FEEDS; f++)
+        a->feed[f] = (kp_begin_feed){
+            .from = kp_case_alloc(c, 'f', KP_IN, (int64_t)BLOCK * words[f], 0, 1),
+            .to = kp_case_alloc(c, 'f', KP_IN_OUT, words[f], 0, 1),
+            .words = words[f],
+        };
+}
+
+static void make_begin_one(kp_case *c) {
+    make_begin(c);
+    memset(((kp_optim_begin_args *)c->args)->feed + 1, 0, 3 * sizeof(kp_begin_feed));
+}
+
+static void reference_begin(const void *args) {
+    const kp_optim_begin_args *a = args;
+    for (int p = 0; p < a->P; p++) {
+        a->cursor[p]++;
+        for (int f = 0; f < KP_BEGIN_FEEDS && a->feed[f].words; f++) {
+            int n = a->feed[f].words;
+            memcpy(a->feed[f].to + p * n, a->feed[f].from + (p * a->block + a->cursor[p]) * n,
+                   (size_t)n * sizeof(float));
+        }
+    }
 }
 
 /* ---- sums over chunks ------------------------------------------------------------------------ */
@@ -453,8 +547,19 @@ const kp_op_row kp_element_rows[] = {
     { "adam_clip", KP_OP_adam_clip, make_adam, reference_adam, 1e-6 },
     { "adam_clip with a gradient limit", KP_OP_adam_clip, make_adam_limited, reference_adam, 1e-6 },
     { "adam_clip with decay", KP_OP_adam_clip, make_adamw, reference_adam, 1e-6 },
+    { "adam_clip with L2", KP_OP_adam_clip, make_adam_l2, reference_adam, 1e-6 },
+    { "adam_clip with L2 Init and a limit", KP_OP_adam_clip, make_adam_l2init, reference_adam,
+      1e-6 },
     { "sgd_clip", KP_OP_sgd_clip, make_sgd, reference_sgd, 1e-6 },
+    { "sgd_clip with L2 and L2 Init", KP_OP_sgd_clip, make_sgd_terms, reference_sgd, 1e-6 },
+    { "sgd_clip without momentum", KP_OP_sgd_clip, make_sgd_plain, reference_sgd, 1e-6 },
+    { "sgd_clip without momentum, L2", KP_OP_sgd_clip, make_sgd_plain_l2, reference_sgd, 1e-6 },
     { "rmsprop_clip", KP_OP_rmsprop_clip, make_rmsprop, reference_rmsprop, 1e-6 },
+    { "rmsprop_clip with L2", KP_OP_rmsprop_clip, make_rmsprop_l2, reference_rmsprop, 1e-6 },
+    { "rmsprop_clip centered, L2 and L2 Init", KP_OP_rmsprop_clip, make_rmsprop_centered_terms,
+      reference_rmsprop, 1e-6 },
+    { "optim_begin", KP_OP_optim_begin, make_begin, reference_begin, 0 },
+    { "optim_begin of one feed", KP_OP_optim_begin, make_begin_one, reference_begin, 0 },
     { "rmsprop_clip centered", KP_OP_rmsprop_clip, make_rmsprop_centered, reference_rmsprop, 1e-6 },
     { "grad_norm_chunks", KP_OP_grad_norm_chunks, make_norm_chunks, reference_norm_chunks, 1e-13 },
     { "grad_norm_scale", KP_OP_grad_norm_scale, make_norm_scale, reference_norm_scale, 1e-6 },

@@ -204,7 +204,7 @@ static void train(kp_population *pop, kp_objective objective, int P, int first,
 
 Test(population, member_equals_itself_alone) {
     static const int sizes[] = { 2, 3, MAX_P };
-    for (int rule = 0; rule < KP_N_RULES; rule++)
+    for (int rule = 0; rule <= KP_RULE_RMSPROP; rule++)
         for (int s = 0; s < 3; s++)
             for (int threads = 1; threads <= 2; threads++) {
                 int P = sizes[s];
@@ -554,6 +554,10 @@ static void odd_rule(kp_population_options *o, kp_member_options *m) {
     (void)m;
     o->rule = KP_N_RULES;
 }
+static void rule_of_kappa_train(kp_population_options *o, kp_member_options *m) {
+    (void)m;
+    o->rule = KP_RULE_UPGD;
+}
 static void empty_layer(kp_population_options *o, kp_member_options *m) {
     static const int width[] = { 4, 0 };
     (void)m, o->width = width;
@@ -583,7 +587,8 @@ static const struct {
     { no_options, "member is NULL" },
     { no_device, "device is NULL" },
     { odd_device, "'tpu' is not auto, cpu, cuda or cuda:N" },
-    { odd_rule, "rule is 4, which is none of kappa/choices.h" },
+    { odd_rule, "rule is 7, which is none of kappa/choices.h" },
+    { rule_of_kappa_train, "rule is 5 (madam, upgd or adaupgd)" },
     { empty_layer, "width[1] is 0, must be 1 or more" },
     { huge_layers, "GB are available; lower P, B or a width" },
     { zero_kappa, "member 1: kappa is 0, must be above 0; INFINITY turns clipping off" },

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "base/philox.h"
+#include "mlp/mlp.h"
 #include "optim/optim.h"
+#include "sgd_clip/sgd_clip.h"
 
 enum { N = 3 * KP_CHUNK, MAX_P = 3, STEPS = 20 };
 
@@ -40,24 +42,25 @@ typedef struct {
     kp_program *program;
     kp_optim *optim;
     float *theta, *grad;
-    int P, first;
+    int P, first, block;
 } world;
 
 static world open_world(kp_optim_options o, int P, int first) {
-    world w = { .P = P, .first = first };
+    world w = { .P = P, .first = first, .block = o.block ? o.block : 1 };
     kp_err err = { "" };
     size_t bytes = (size_t)P * N * sizeof(float);
     kp_status st = kp_backend_open(&w.backend, "cpu", 2, &err);
     if (!st) st = kp_backend_alloc(w.backend, (void **)&w.theta, bytes, "theta", &err);
     if (!st) st = kp_backend_alloc(w.backend, (void **)&w.grad, bytes, "grad", &err);
+    for (int i = 0; !st && i < P * N; i++)
+        w.theta[i] = value(first + i / N, 0, i % N); /* CPU memory is host memory */
     o.member += first;
     if (!st) st = kp_optim_open(&w.optim, w.backend, &layout, P, &o, w.theta, w.grad, &err);
     if (!st) st = kp_program_open(&w.program, w.backend, P, "test", &err);
+    if (!st) st = kp_optim_add_begin(w.optim, w.program, &err);
     if (!st) st = kp_optim_add_update(w.optim, w.program, &err);
     if (!st) st = kp_program_seal(w.program, &err);
     cr_assert_eq(st, KP_OK, "%s", err.text);
-    for (int i = 0; i < P * N; i++)
-        w.theta[i] = value(first + i / N, 0, i % N); /* CPU memory is host memory */
     return w;
 }
 
@@ -70,15 +73,16 @@ static void close_world(world *w) {
 static void step(world *w, int s, const uint8_t *active) {
     kp_err err = { "" };
     for (int i = 0; i < w->P * N; i++) w->grad[i] = value(w->first + i / N, s, i % N);
-    kp_status st = kp_optim_prepare(w->optim, active, &err);
+    kp_status st = kp_optim_prepare(w->optim, 1, active, &err);
     if (!st) st = kp_program_run(w->program, active, &err);
+    if (!st) st = kp_optim_between(w->optim, 0, active, &err);
     cr_assert_eq(st, KP_OK, "%s", err.text);
 }
 
 /* ---- the reference --------------------------------------------------------------------------- */
 
 typedef struct {
-    double x[N], a[N], b[N]; /* weights; moments */
+    double x[N], x0[N], a[N], b[N]; /* weights, at first; moments */
     double norm;
     uint64_t outside[2];
 } reference;
@@ -91,6 +95,7 @@ static void reference_step(reference *r, kp_rule rule, int centered, const kp_op
     double scale = fmin(1, m->grad_norm / (r->norm + 1e-6));
     for (int e = 0; e < N; e++) {
         double g = scale * (double)value(member, t, e), *x = &r->x[e], *a = &r->a[e], *b = &r->b[e];
+        g += m->l2 * *x + m->l2init * (*x - r->x0[e]);
         switch (rule) {
         case KP_RULE_ADAMW: *x *= 1 - m->lr * m->weight_decay; /* fall through */
         case KP_RULE_ADAM:
@@ -135,6 +140,7 @@ static const kp_optim_member members[MAX_P] = {
       .eps = 1e-3,
       .momentum = 0,
       .weight_decay = 0,
+      .l2init = 0.25,
       .grad_norm = 2,
       .clip = { .kappa = INFINITY, .bias = 1, .last_layer = 1 } },
     { .lr = 0.02,
@@ -143,6 +149,8 @@ static const kp_optim_member members[MAX_P] = {
       .eps = 1e-2,
       .momentum = 0.5,
       .weight_decay = 0.5,
+      .l2 = 0.125,
+      .l2init = 0.0625,
       .grad_norm = 1000,
       .clip = { .kappa = 1, .bias = 1, .last_layer = 1, .once = 1, .at = 7 } },
 };
@@ -172,7 +180,7 @@ Test(optim, equals_double_precision) {
         world w = open_world(options(i), MAX_P, 0);
         memset(want, 0, sizeof want);
         for (int p = 0; p < MAX_P; p++)
-            for (int e = 0; e < N; e++) want[p].x[e] = (double)value(p, 0, e);
+            for (int e = 0; e < N; e++) want[p].x[e] = want[p].x0[e] = (double)value(p, 0, e);
         for (int t = 1; t <= STEPS; t++) {
             step(&w, t, NULL);
             for (int p = 0; p < MAX_P; p++)
@@ -182,7 +190,8 @@ Test(optim, equals_double_precision) {
         float norm[MAX_P];
         cr_assert_eq(kp_optim_tally(w.optim, tally, &err), KP_OK);
         cr_assert_eq(kp_optim_grad_norm(w.optim, norm, &err), KP_OK);
-        cr_expect_eq(kp_optim_n_moments(w.optim), rules[i].n_moments, "%s", rules[i].name);
+        cr_expect_eq(kp_optim_n_moments(w.optim), rules[i].n_moments + 1, "%s and theta_0",
+                     rules[i].name);
         for (int p = 0; p < MAX_P; p++) {
             for (int e = 0; e < N; e++) {
                 double got = (double)w.theta[p * N + e], x = want[p].x[e];
@@ -229,9 +238,83 @@ Test(optim, inactive_members_stand_still) {
     for (int e = 0; e < N; e++) cr_assert_eq(w.theta[N + e], value(1, 0, e), "element %d", e);
     cr_expect(kp_optim_step(w.optim, 0) == 3 && kp_optim_step(w.optim, 1) == 0);
     const char *name;
-    for (int k = 0; k < kp_optim_n_moments(w.optim); k++)
-        for (int e = 0; e < N; e++) cr_assert_eq(kp_optim_moment(w.optim, k, &name)[N + e], 0);
+    for (int k = 0; k < kp_optim_n_moments(w.optim); k++) {
+        const float *moment = kp_optim_moment(w.optim, k, &name) + N;
+        for (int e = 0; e < N; e++)
+            cr_assert_eq(moment[e], strcmp(name, "anchor") ? 0 : value(1, 0, e));
+    }
     close_world(&w);
+}
+
+/* Blocks of updates with the same gradient; what is announced together is run together. */
+static void run_blocks(world *w, const int *length, int n_lengths, const uint8_t *active) {
+    kp_err err = { "" };
+    for (int s = 0; s < n_lengths; s++) {
+        for (int i = 0; i < w->P * N; i++) w->grad[i] = value(w->first + i / N, s, i % N);
+        for (int n, done = 0; done < length[s]; done += n) {
+            n = kp_optim_room(w->optim);
+            if (n > w->block) n = w->block;
+            if (n > length[s] - done) n = length[s] - done;
+            kp_status st = kp_optim_prepare(w->optim, n, active, &err);
+            if (!st) st = kp_program_repeat(w->program, n, active, &err);
+            if (!st) st = kp_optim_between(w->optim, 0, active, &err);
+            cr_assert_eq(st, KP_OK, "%s", err.text);
+            if (w->block > 1) cr_expect_eq(kp_optim_cursor(w->optim)[0], n - 1);
+        }
+    }
+}
+
+/* Members by themselves, over threads, and slices over threads (three members, two threads). */
+Test(optim, a_block_of_updates_equals_them_one_by_one) {
+    static const int length[] = { 5, 1, 8, 4 };
+    for (size_t i = 0; i < KP_COUNT(rules); i++)
+        for (int P = 1; P <= MAX_P; P++) {
+            const uint8_t active[MAX_P] = { 1, P != 2, 1 };
+            kp_optim_options o = options(i);
+            kp_tensor_tally tally[2][2 * MAX_P];
+            const char *name;
+            world one = open_world(o, P, 0);
+            o.block = 5;
+            world many = open_world(o, P, 0);
+            run_blocks(&one, length, KP_COUNT(length), active);
+            run_blocks(&many, length, KP_COUNT(length), active);
+            size_t bytes = (size_t)P * N * sizeof(float);
+            cr_expect(!memcmp(one.theta, many.theta, bytes), "%s of %d", rules[i].name, P);
+            for (int k = 0; k < kp_optim_n_moments(one.optim); k++)
+                cr_expect(!memcmp(kp_optim_moment(one.optim, k, &name),
+                                  kp_optim_moment(many.optim, k, &name), bytes),
+                          "%s of %d: %s", rules[i].name, P, name);
+            kp_optim_tally(one.optim, tally[0], NULL), kp_optim_tally(many.optim, tally[1], NULL);
+            cr_expect(!memcmp(tally[0], tally[1], 2 * (size_t)P * sizeof *tally[0]), "%s of %d",
+                      rules[i].name, P);
+            cr_expect_eq(kp_optim_step(many.optim, 0), 18);
+            close_world(&one), close_world(&many);
+        }
+}
+
+Test(optim, room_ends_where_bounds_change) {
+    world w = open_world(options(2), MAX_P, 0); /* member 2 clips at update 7 */
+    static const int room[] = { 6, 5, 4, 3, 2, 1, 1 };
+    for (int t = 0; t < 7; t++) {
+        cr_expect_eq(kp_optim_room(w.optim), room[t], "after %d updates", t);
+        step(&w, t + 1, NULL);
+    }
+    cr_expect_gt(kp_optim_room(w.optim), 1 << 30);
+    close_world(&w);
+}
+
+Test(optim, what_one_pass_can_do) {
+    kp_optim_fused f;
+    const char *why_not;
+    kp_optim_options o = options(2);
+    o.block = 4;
+    world limited = open_world(o, MAX_P, 0), w = open_world(o, 1, 0);
+    cr_expect(!kp_optim_fuse(limited.optim, &f, &why_not) && strstr(why_not, "optim.grad_norm"));
+    cr_assert(kp_optim_fuse(w.optim, &f, &why_not) && !why_not);
+    cr_expect(f.rule == KP_MLP_MOMENTUM && f.state[0] && !f.state[1] && f.bound && f.total);
+    kp_optim_prepare(w.optim, 3, NULL, NULL);
+    for (int k = 0; k < 3; k++) cr_expect_eq(((const kp_sgd_hyper *)f.hyper)[k].momentum, 0.9f);
+    close_world(&limited), close_world(&w);
 }
 
 Test(optim, clips_once_at_its_update) {

@@ -31,7 +31,7 @@ typedef struct {
 typedef struct {
     char *scratch; /* [threads][scratch_bytes] */
     size_t scratch_bytes;
-    share *shares; /* [steps][threads] */
+    share *shares; /* [2][steps][threads]: of a run and of the next */
 } cpu_plan;
 
 static kp_status cpu_open(void **impl, int device, int n_threads, kp_err *err) {
@@ -130,7 +130,7 @@ static kp_status cpu_plan_program(void *impl, kp_program *p, kp_err *err) {
     }
     plan->scratch_bytes = (plan->scratch_bytes + 127) / 64 *
                           64; /* a line apart: no false sharing */
-    size_t T = (size_t)kp_pool_n_threads(c->pool), n_shares = T * (size_t)p->n_steps;
+    size_t T = (size_t)kp_pool_n_threads(c->pool), n_shares = 2 * T * (size_t)p->n_steps;
     kp_status st = cpu_alloc(impl, (void **)&plan->scratch, plan->scratch_bytes * T, "scratch",
                              err);
     if (!st)
@@ -144,6 +144,7 @@ static kp_status cpu_plan_program(void *impl, kp_program *p, kp_err *err) {
 typedef struct {
     kp_pool *pool;
     const kp_program *program;
+    int n; /* runs */
     const uint8_t *active;
 } job;
 
@@ -171,24 +172,31 @@ static void members_over_threads(void *context, int thread) {
     int64_t member;
     while ((member = take(plan->shares, kp_pool_n_threads(j->pool), thread, p->P)) >= 0) {
         if (!is_active(j, (int)member)) continue;
-        for (int i = 0; i < p->n_steps; i++) {
-            const kp_step *s = &p->steps[i];
-            for (int slice = 0; slice < s->n_slices; slice++)
-                s->op->cpu(s->args, (int)member, slice, scratch);
-        }
+        for (int run = 0; run < j->n; run++)
+            for (int i = 0; i < p->n_steps; i++) {
+                const kp_step *s = &p->steps[i];
+                for (int slice = 0; slice < s->n_slices; slice++)
+                    s->op->cpu(s->args, (int)member, slice, scratch);
+            }
     }
 }
 
+/* A step's shares of the next run are given out while the threads are at that step of this one: all
+ * are then past the last run that used them, and none has begun the next. */
 static void slices_over_threads(void *context, int thread) {
     job *j = context;
     const kp_program *p = j->program;
     const cpu_plan *plan = p->plan;
     void *scratch = plan->scratch + plan->scratch_bytes * (size_t)thread;
     int T = kp_pool_n_threads(j->pool);
-    for (int i = 0; i < p->n_steps; i++) {
+    for (int at = 0; at < j->n * p->n_steps; at++) {
+        int run = at / p->n_steps, i = at % p->n_steps;
         const kp_step *s = &p->steps[i];
+        share *now = plan->shares + (run % 2 * p->n_steps + i) * T,
+              *next = plan->shares + ((run + 1) % 2 * p->n_steps + i) * T;
         int64_t k, total = (int64_t)p->P * s->n_slices;
-        while ((k = take(plan->shares + i * T, T, thread, total)) >= 0) {
+        atomic_store_explicit(&next[thread].next, 0, memory_order_relaxed);
+        while ((k = take(now, T, thread, total)) >= 0) {
             int member = (int)(k / s->n_slices);
             if (is_active(j, member)) s->op->cpu(s->args, member, (int)(k % s->n_slices), scratch);
         }
@@ -196,11 +204,11 @@ static void slices_over_threads(void *context, int thread) {
     }
 }
 
-static kp_status cpu_run(void *impl, kp_program *p, const uint8_t *active, kp_err *err) {
+static kp_status cpu_run(void *impl, kp_program *p, int n, const uint8_t *active, kp_err *err) {
     (void)err;
     cpu *c = impl;
     const cpu_plan *plan = p->plan;
-    job j = { c->pool, p, active };
+    job j = { c->pool, p, n, active };
     int T = kp_pool_n_threads(c->pool);
     int even = p->P % T == 0 || p->P >= 4 * T;
     for (int i = 0; i < (even ? 1 : p->n_steps) * T; i++)

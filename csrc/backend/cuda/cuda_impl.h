@@ -76,7 +76,7 @@ typedef kp_status kp_cuda_record(const kp_cuda_backend *c, const void *what, kp_
 kp_status kp_cuda_make_graph(const kp_cuda_backend *c, kp_cuda_record *record, const void *what,
                              cudaGraphExec_t *exec, kp_err *err);
 kp_status kp_cuda_plan(void *impl, kp_program *program, kp_err *err);
-kp_status kp_cuda_run(void *impl, kp_program *program, const uint8_t *active, kp_err *err);
+kp_status kp_cuda_run(void *impl, kp_program *program, int n, const uint8_t *active, kp_err *err);
 void kp_cuda_unplan(void *impl, kp_program *program);
 
 /* errors.c: KP_OK, or KP_DEVICE with the device, the call and what CUDA says of it. */

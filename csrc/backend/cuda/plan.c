@@ -126,15 +126,14 @@ kp_status kp_cuda_plan(void *impl, kp_program *p, kp_err *err) {
     return st;
 }
 
-kp_status kp_cuda_run(void *impl, kp_program *p, const uint8_t *active, kp_err *err) {
+kp_status kp_cuda_run(void *impl, kp_program *p, int n, const uint8_t *active, kp_err *err) {
     kp_cuda_backend *c = impl;
     const cuda_plan *plan = p->plan;
     kp_status st = kp_cuda_enter(c, err);
     if (!st) st = set_active(c, p, active, err);
-    if (!st) {
-        c->last = p->name;
+    if (!st) c->last = p->name;
+    for (int i = 0; !st && i < n; i++)
         st = KP_CUDA_CALL(c, err, cudaGraphLaunch, plan->graph, c->stream);
-    }
     if (st) kp_err_prefix(err, "program %s: ", p->name);
     return st;
 }
