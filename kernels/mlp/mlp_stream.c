@@ -70,7 +70,7 @@ typedef struct {
 } stream;
 
 static kp_mlp_hyper sgd_hyper(const kp_sgd_hyper *h) {
-    return (kp_mlp_hyper){ .step = -h->step_size, .beta1 = h->momentum, .l2 = h->weight_decay };
+    return (kp_mlp_hyper){ .step = -h->step_size, .beta1 = h->momentum, .l2 = h->l2, .l2init = h->l2init };
 }
 
 static kp_mlp_hyper rmsprop_hyper(const kp_rmsprop_hyper *h) {
@@ -78,7 +78,8 @@ static kp_mlp_hyper rmsprop_hyper(const kp_rmsprop_hyper *h) {
                            .beta2 = h->beta,
                            .one_minus_beta2 = h->one_minus_beta,
                            .eps = h->eps,
-                           .l2 = h->weight_decay };
+                           .l2 = h->l2,
+                           .l2init = h->l2init };
 }
 
 static kp_mlp_hyper adam_hyper(const kp_adam_hyper *h) {
@@ -89,7 +90,9 @@ static kp_mlp_hyper adam_hyper(const kp_adam_hyper *h) {
                            .one_minus_beta2 = h->one_minus_beta2,
                            .eps = h->eps,
                            .rsqrt_bc2 = h->rsqrt_bc2,
-                           .decay = h->decay };
+                           .decay = h->decay,
+                           .l2 = h->l2,
+                           .l2init = h->l2init };
 }
 
 static void use_hyper(stream *m, int t) {
