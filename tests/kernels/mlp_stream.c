@@ -80,7 +80,7 @@ static any_hyper hyper_of(int rule, int options, int member, int t) {
     if (rule <= KP_MLP_MOMENTUM)
         return (any_hyper){ .sgd = { .step_size = 2 * lr,
                                      .momentum = rule == KP_MLP_SGD ? 0 : 0.9f,
-                                     .weight_decay = l2 } };
+                                     .l2 = l2 } };
     if (rule == KP_MLP_ADAM)
         return (any_hyper){ .adam = { .beta1 = 0.9f,
                                       .one_minus_beta1 = 0.1f,
@@ -94,7 +94,7 @@ static any_hyper hyper_of(int rule, int options, int member, int t) {
                                      .one_minus_beta = 0.1f,
                                      .eps = 1e-8f,
                                      .step_size = lr,
-                                     .weight_decay = l2 } };
+                                     .l2 = l2 } };
 }
 
 /* ---- the two paths ------------------------------------------------------------------------------
