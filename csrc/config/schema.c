@@ -277,12 +277,10 @@ int kp_key_algorithm(const char *key) {
                                           "target.",
                                           "eval.",
                                           "checkpoint.replay" };
-    static const char *const of_streams[] = {
-        "train.samples",  "data.",          "stream.",       "diag.",         "net.widths",
-        "net.activation", "net.layer_norm", "net.init_from", "optim.variant", "optim.l2",
-        "optim.l2init",   "optim.shrink",   "optim.perturb", "optim.noise",   "optim.madam_scale",
-        "optim.upgd.",    "optim.ewc.",     "optim.si.",     "optim.cbp.",    "optim.redo."
-    };
+    static const char *const of_streams[] = { "train.samples",  "data.",         "stream.",
+                                              "diag.",          "net.widths",    "net.activation",
+                                              "net.layer_norm", "net.init_from", "optim.cbp.",
+                                              "optim.redo." };
     if (is_among(key, of_dqn, KP_COUNT(of_dqn))) return KP_ALGORITHM_DQN;
     if (is_among(key, of_streams, KP_COUNT(of_streams))) return KP_ALGORITHM_STREAM;
     return -1;

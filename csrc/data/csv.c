@@ -259,8 +259,9 @@ static void narrow(float *features, int64_t n) {
 
 /* Hands an array of the reader's over, without the room that was taken ahead. */
 static void hand_over(kp_array *a, void *memory, int64_t n) {
-    void *less = realloc(memory, (size_t)n * kp_dtypes[a->type].size);
-    a->data = a->memory = less ? less : memory;
+    a->memory = realloc(memory, (size_t)n * kp_dtypes[a->type].size);
+    if (!a->memory) a->memory = memory;
+    a->data = a->memory;
     a->n = n;
 }
 

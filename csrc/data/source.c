@@ -90,7 +90,7 @@ void kp_source_close(kp_source *s) {
 }
 
 static kp_status copy(kp_source *s, uint8_t *bytes, size_t n, size_t *got, kp_err *err) {
-    for (*got = 0; *got < n;) {
+    while (*got < n) {
         kp_status st = s->z.avail_in ? KP_OK : fill(s, err);
         if (st || !s->z.avail_in) return st;
         size_t part = n - *got < s->z.avail_in ? n - *got : s->z.avail_in;
@@ -101,7 +101,7 @@ static kp_status copy(kp_source *s, uint8_t *bytes, size_t n, size_t *got, kp_er
 }
 
 static kp_status inflate_into(kp_source *s, uint8_t *bytes, size_t n, size_t *got, kp_err *err) {
-    for (*got = 0; *got < n;) {
+    while (*got < n) {
         kp_status st = s->z.avail_in ? KP_OK : fill(s, err);
         if (st) return st;
         if (!s->z.avail_in && s->between) return KP_OK;
@@ -129,6 +129,7 @@ static kp_status inflate_into(kp_source *s, uint8_t *bytes, size_t n, size_t *go
 }
 
 kp_status kp_source_read(kp_source *s, void *bytes, size_t n, size_t *got, kp_err *err) {
+    *got = 0;
     kp_status st = (s->is_gzip ? inflate_into : copy)(s, bytes, n, got, err);
     if (s->with_md5) kp_md5_add(&s->md5, bytes, *got);
     s->n_read += *got;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "data/data.h"
+#include "optim_of.h"
 #include "stream_impl.h"
 
 /* ---- blocks ---------------------------------------------------------------------------------- */
@@ -226,8 +227,8 @@ static kp_status open_host(kp_stream *s, kp_err *err) {
 #define HOST(pointer, n) (s->pointer = calloc((n) + 1, sizeof *s->pointer))
     int complete = HOST(first_theta, P * N) && HOST(index_host, block) &&
                    HOST(permutation, P * (size_t)permuted) && HOST(result_host, block) &&
-                   HOST(sums, P) && HOST(tally, P * (size_t)s->T) && HOST(active, P) &&
-                   HOST(ever_active_host, P * (size_t)s->shape.n_hidden) &&
+                   HOST(sums, P) && HOST(replaced, 2 * P) && HOST(tally, P * (size_t)s->T) &&
+                   HOST(active, P) && HOST(ever_active_host, P * (size_t)s->shape.n_hidden) &&
                    HOST(member_progress, P);
 #undef HOST
     if (!complete) return kp_fail(err, KP_BAD_CONFIG, "stream: out of host memory");
@@ -261,36 +262,44 @@ static kp_status open_backend_memory(kp_stream *s, kp_err *err) {
     return st;
 }
 
-static kp_optim_member optim_member_of(const kp_config *c) {
-    return (kp_optim_member){
-        .lr = c->optim.lr,
-        .beta1 = c->optim.beta1,
-        .beta2 = c->optim.beta2,
-        .eps = c->optim.eps,
-        .momentum = c->optim.momentum,
-        .weight_decay = c->optim.weight_decay,
-        .l2 = c->optim.l2,
-        .l2init = c->optim.l2init,
-        .grad_norm = c->optim.grad_norm,
-        .clip = c->optim.clip,
-    };
-}
-
 static kp_status open_optim(kp_stream *s, kp_err *err) {
     const kp_config *c = s->member;
     kp_status st = KP_OK;
     BACKEND(grad, (size_t)s->P * (size_t)s->layout.N, "gradients (population.size)");
     kp_optim_member *member = calloc((size_t)s->P, sizeof *member);
     if (!member) return kp_fail(err, KP_BAD_CONFIG, "stream: out of host memory");
-    for (int p = 0; p < s->P; p++) member[p] = optim_member_of(&s->member[p]);
-    kp_optim_options o = { .rule = (kp_rule)c->optim.rule,
-                           .centered = c->optim.centered,
-                           .block = KP_STREAM_BLOCK,
-                           .member = member };
+    for (int p = 0; p < s->P; p++) member[p] = kp_optim_member_of(&s->member[p]);
+    kp_optim_options o = kp_optim_options_of(c, member, s->seed);
+    o.block = KP_STREAM_BLOCK;
     if (!st)
         st = kp_optim_open(&s->optim, s->backend, &s->layout, s->P, &o, s->theta, s->grad, err);
     free(member);
     return st;
+}
+
+static kp_status open_units(kp_stream *s, kp_err *err) {
+    kp_units_member *member = calloc((size_t)s->P, sizeof *member);
+    if (!member) return kp_fail(err, KP_BAD_CONFIG, "stream: out of host memory");
+    for (int p = 0; p < s->P; p++) {
+        const kp_config *c = &s->member[p];
+        member[p] = (kp_units_member){ .seed = s->seed[p],
+                                       .cbp_rate = c->optim.cbp.rate,
+                                       .cbp_decay = c->optim.cbp.decay,
+                                       .cbp_maturity = c->optim.cbp.maturity,
+                                       .redo_tau = c->optim.redo.tau };
+    }
+    kp_units_options o = { .member = member, .redo_every = s->member->optim.redo.every };
+    kp_status st = kp_units_open(&s->units, s->backend, &s->shape, &s->layout, s->P, &o, s->optim,
+                                 s->theta, s->work, err);
+    free(member);
+    return st;
+}
+
+/* Units are replaced between the rule and the second forward pass. */
+static int replaces_units(const kp_stream *s) {
+    int any = s->member->optim.redo.every > 0;
+    for (int p = 0; p < s->P; p++) any |= s->member[p].optim.cbp.rate > 0;
+    return any;
 }
 
 static kp_mlp_samples samples_of(const kp_stream *s) {
@@ -321,6 +330,7 @@ static kp_status add_plain(kp_stream *s, kp_err *err) {
                     .samples = samples_of(s), .cursor = cursor, .theta = s->theta, .grad = s->grad,
                     .work = s->work, .result = s->result, .ever_active = s->ever_active);
     if (!st) st = kp_optim_add_update(s->optim, s->program, err);
+    if (!st) st = kp_units_add(s->units, s->program, err);
     if (!st && s->member->diag.plasticity)
         st = KP_ADD(s->program, err, mlp_after, .P = s->P, .shape = s->shape,
                     .label_order = s->label_order, .label = s->label, .index = s->index,
@@ -333,10 +343,14 @@ static kp_status build_program(kp_stream *s, kp_err *err) {
     const char *why = "stream.path is plain";
     kp_optim_fused fused = { 0 };
     int path = s->member->stream.path;
-    s->is_fused = path != KP_PATH_PLAIN && kp_optim_fuse(s->optim, &fused, &why);
+    if (path != KP_PATH_PLAIN) {
+        s->is_fused = kp_optim_fuse(s->optim, &fused, &why);
+        if (s->is_fused && replaces_units(s))
+            s->is_fused = 0, why = "optim.cbp and optim.redo replace units after the rule";
+    }
     if (path == KP_PATH_FUSED && !s->is_fused)
-        return kp_fail(err, KP_BAD_CONFIG, "stream.path is fused, which this rule cannot be: %s",
-                       why);
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "stream.path is fused, which these settings cannot be: %s", why);
     if (s->is_fused)
         kp_log_line(s->log, "path: fused, the update within the passes over the weights");
     else kp_log_line(s->log, "path: plain, gradients in memory: %s", why);
@@ -350,6 +364,7 @@ static void close_stream(void *learner) {
     if (!s) return;
     kp_stream_measure_close(s);
     kp_program_close(s->program);
+    kp_units_close(s->units);
     kp_optim_close(s->optim);
     kp_tasks_close(s->tasks);
     kp_layout_release(&s->layout);
@@ -358,9 +373,10 @@ static void close_stream(void *learner) {
                        s->work,        s->result, s->ever_active };
     for (size_t i = 0; i < KP_COUNT(memory); i++) kp_backend_release(s->backend, memory[i]);
     void *host[] = {
-        s->member,      s->seed, s->active,  s->first_theta,      s->index_host, s->permutation,
-        s->result_host, s->sums, s->tally,   s->ever_active_host, s->clips,      s->column,
-        s->column_name, s->rows, s->has_row, s->member_progress
+        s->member,           s->seed,           s->active, s->first_theta, s->index_host,
+        s->permutation,      s->result_host,    s->sums,   s->replaced,    s->tally,
+        s->ever_active_host, s->clips,          s->column, s->column_name, s->rows,
+        s->has_row,          s->member_progress
     };
     for (size_t i = 0; i < KP_COUNT(host); i++) free(host[i]);
     free(s);
@@ -373,6 +389,7 @@ static kp_status open_all(kp_stream *s, kp_err *err) {
     if (!st) st = kp_stream_first_weights(s, err);
     if (!st) st = open_backend_memory(s, err);
     if (!st) st = open_optim(s, err);
+    if (!st) st = open_units(s, err);
     if (!st) st = build_program(s, err);
     if (!st) st = kp_stream_measure_open(s, err);
     return st ? st : kp_stream_rows_open(s, err);

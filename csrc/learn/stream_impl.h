@@ -6,6 +6,7 @@
 #include "optim/optim.h"
 #include "rank.h"
 #include "stream_tasks.h"
+#include "units.h"
 
 enum { KP_STREAM_BLOCK = 256 }; /* samples between which the host has no part */
 enum { KP_STREAM_ACCURACY, KP_STREAM_LOSS }; /* values of kp_member_progress */
@@ -33,6 +34,7 @@ typedef struct {
     kp_layout layout;
     kp_mlp_shape shape;
     kp_optim *optim;
+    kp_units *units;
     kp_program *program;
     int is_fused; /* the program makes a whole block, else one update of it */
 
@@ -61,6 +63,7 @@ typedef struct {
     int32_t *permutation;          /* [P][n_inputs or n_classes] */
     kp_mlp_result *result_host;    /* [P][KP_STREAM_BLOCK] */
     kp_stream_sums *sums;          /* [P] */
+    int64_t *replaced;             /* [2][P] units replaced so far, by either method */
     kp_tensor_tally *tally;        /* [P][T] read back */
     uint8_t *ever_active_host;     /* [P][n_hidden] */
     float *theta_host, *work_host; /* [P][N], [P][kp_mlp_work] read back for measures */

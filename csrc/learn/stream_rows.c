@@ -22,6 +22,7 @@ enum {
     PLASTICITY,
     INACTIVE_UNITS,
     DEAD_UNITS,
+    REPLACED,
     WEIGHT_L1,
     WEIGHT_L2,
     WEIGHT_L0,
@@ -46,6 +47,7 @@ static const kp_metrics_column fixed[N_FIXED] = {
     [PLASTICITY] = { "plasticity", 0 },
     [INACTIVE_UNITS] = { "inactive_units", 0 }, /* share of hidden units, mean over samples */
     [DEAD_UNITS] = { "dead_units", 0 },         /* share never active since the row before */
+    [REPLACED] = { "units_replaced", 1 },       /* so far */
     [WEIGHT_L1] = { "weight_l1", 0 },
     [WEIGHT_L2] = { "weight_l2", 0 },
     [WEIGHT_L0] = { "weight_l0", 0 }, /* share that is not zero */
@@ -134,6 +136,7 @@ static void fill_row(kp_stream *s, int p, kp_metrics_value *v) {
     v[PLASTICITY].d = sum->plasticity / n;
     v[INACTIVE_UNITS].d = has_units ? sum->inactive / n / s->shape.n_hidden : NAN;
     v[DEAD_UNITS].d = has_units ? dead_share(s, p) : NAN;
+    v[REPLACED].i = s->replaced[p] + s->replaced[s->P + p];
     v[WEIGHT_L1].d = m->weight_l1, v[WEIGHT_L2].d = m->weight_l2, v[WEIGHT_L0].d = m->weight_l0;
     v[GRAD_L1].d = m->grad_l1, v[GRAD_L2].d = m->grad_l2, v[GRAD_L0].d = m->grad_l0;
     v[DISTANCE].d = m->distance;
@@ -146,6 +149,7 @@ static void fill_row(kp_stream *s, int p, kp_metrics_value *v) {
 kp_status kp_stream_make_rows(kp_stream *s, kp_err *err) {
     size_t P = (size_t)s->P, units = P * (size_t)s->shape.n_hidden;
     kp_status st = kp_stream_measure(s, err);
+    if (!st) st = kp_units_replaced(s->units, s->replaced, s->replaced + s->P, err);
     if (!st && s->ever_active)
         st = kp_backend_download(s->backend, s->ever_active_host, s->ever_active, units, err);
     if (st) return st;

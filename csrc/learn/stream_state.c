@@ -1,6 +1,7 @@
 /* stream_state.c: the whole state of a stream in a checkpoint.
  *
  *     theta/ m/ v/ ...            [P][tensor]      weights.h
+ *     cbp.* redo.*                                 units.h
  *     stream.counters             [2] int64        samples: now, at the latest row
  *     stream.active               [P]              0: weights not finite, stopped
  *     stream.optimizer_steps      [P]
@@ -78,12 +79,14 @@ kp_status kp_stream_save(void *learner, kp_checkpoint_writer *w, int with_replay
     if (!st && s->ever_active)
         st = kp_backend_download(s->backend, s->ever_active_host, s->ever_active, units_bytes(s),
                                  err);
-    return st ? st : pass_state(s, &(state_io){ .to = w }, err);
+    if (!st) st = pass_state(s, &(state_io){ .to = w }, err);
+    return st ? st : kp_units_save(s->units, w, err);
 }
 
 kp_status kp_stream_load(void *learner, const kp_checkpoint *r, kp_err *err) {
     kp_stream *s = learner;
     kp_status st = pass_state(s, &(state_io){ .from = r }, err);
+    if (!st) st = kp_units_load(s->units, r, err);
     if (!st) st = kp_optim_set_tally(s->optim, s->tally, err);
     if (!st && s->ever_active)
         st = kp_backend_upload(s->backend, s->ever_active, s->ever_active_host, units_bytes(s),

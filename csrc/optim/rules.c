@@ -105,7 +105,7 @@ static void fill_madam(const kp_optim *o, int p, int64_t step, void *hyper) {
         .step_size = (float)m->lr,
         .beta = (float)m->beta2,
         .one_minus_beta = (float)(1.0 - m->beta2),
-        .bc = (float)(1.0 - pow(m->beta2, (double)step)),
+        .rsqrt_bc = (float)(1.0 / sqrt(1.0 - pow(m->beta2, (double)step))),
     };
 }
 
@@ -130,7 +130,7 @@ static void fill_upgd(const kp_optim *o, int p, int64_t step, void *hyper) {
         .beta2 = (float)m->beta2,
         .one_minus_beta2 = (float)(1.0 - m->beta2),
         .eps = (float)m->eps,
-        .bc1 = (float)(1.0 - pow(m->beta1, t)),
+        .inverse_bc1 = (float)(1.0 / (1.0 - pow(m->beta1, t))),
         .rsqrt_bc2 = (float)(1.0 / sqrt(1.0 - pow(m->beta2, t))),
     };
 }

@@ -18,7 +18,8 @@ static const kp_shown shown[KP_N_METRICS] = {
     [KP_METRIC_PLASTICITY] = { "plasticity", "plasticity", 1, 3, "" },
     [KP_METRIC_DEAD_UNITS] = { "percent_dead", "dead units (%)", 100, 2, "" },
     [KP_METRIC_DISTANCE] = { "distance_from_init", "distance from initial weights (l2)", 1, 2, "" },
-    [KP_METRIC_EFFECTIVE_RANK] = { "effective_rank", "effective rank", 1, 1, "" },
+    [KP_METRIC_EFFECTIVE_RANK] = { "effective_rank", "effective rank (share of the most)", 1, 3,
+                                   "" },
 };
 
 const kp_shown *kp_shown_of(kp_metric metric) { return &shown[metric]; }

@@ -12,7 +12,7 @@
 typedef struct KP_ALIGN16 {
     float step_size;
     float beta, one_minus_beta;
-    float bc; /* 1 - beta^t */
+    float rsqrt_bc; /* 1 / sqrt(1 - beta^t) */
 } kp_madam_hyper;
 
 typedef struct {                 /* all borrowed; no overlap */
@@ -30,7 +30,7 @@ typedef struct {                 /* all borrowed; no overlap */
 /* One element, up to the clip. 0 / 0 is no step; NaN remains NaN. */
 KP_HD float kp_madam1(float x, float g, float *v, kp_madam_hyper h) {
     *v = fmaf(h.beta, *v, h.one_minus_beta * g * g);
-    float normalised = g / sqrtf(*v / h.bc);
+    float normalised = g / (sqrtf(*v) * h.rsqrt_bc);
     normalised = (g == 0.0f) & (*v == 0.0f) ? 0.0f : normalised;
     float step = -h.step_size * kp_clip(normalised, KP_MADAM_LIMIT);
     return x * kp_exp(x < 0.0f ? -step : step);

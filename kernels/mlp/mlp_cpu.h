@@ -35,8 +35,17 @@ KP_HD kp_mlp_net kp_mlp_net_of(const kp_mlp_shape *s, const float *theta, float 
     return net;
 }
 
-KP_HD void kp_mlp_zero(float *x, int from, int to) {
-    if (from < to) memset(x + from, 0, (size_t)(to - from) * sizeof *x);
+/* The padding behind x's n values, and some of them: before they are written. */
+KP_HD void kp_mlp_pad(float *x, int n) {
+    memset(x + kp_mlp_padded(n) - KP_MLP_LANES, 0, KP_MLP_LANES * sizeof *x);
+}
+
+/* Asks for a sample that comes soon. */
+KP_HD void kp_mlp_ask_for(const kp_mlp_samples *s, int n, int64_t sample) {
+    const char *at = s->bytes ? (const char *)(s->bytes + sample * n)
+                              : (const char *)(s->floats + sample * n);
+    const int64_t bytes = s->bytes ? n : n * (int64_t)sizeof(float);
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i);
 }
 
 /* x: the sample's inputs as this member sees them. */
@@ -46,6 +55,7 @@ KP_HD void kp_mlp_load(const kp_mlp_samples *s, const kp_mlp_shape *shape, int m
     const int32_t *order = s->input_order ? s->input_order + (int64_t)member * n : NULL;
     const uint8_t *bytes = s->bytes ? s->bytes + sample * n : NULL;
     const float *floats = s->bytes ? NULL : s->floats + sample * n, *value = s->value;
+    kp_mlp_pad(x, n);
     if (bytes && order)
         for (int j = 0; j < n; j++) x[j] = value[bytes[order[j]]];
     else if (bytes)
@@ -54,7 +64,6 @@ KP_HD void kp_mlp_load(const kp_mlp_samples *s, const kp_mlp_shape *shape, int m
         for (int j = 0; j < n; j++) x[j] = floats[order[j]];
     else
         memcpy(x, floats, (size_t)n * sizeof *x);
-    kp_mlp_zero(x, n, (int)kp_mlp_padded(n));
 }
 
 /* ---- layer norm ------------------------------------------------------------------------------ */
@@ -97,6 +106,7 @@ KP_HD float kp_mlp_activate_all(const kp_mlp_net *net, int l, float *restrict z,
     const kp_mlp_shape *s = net->shape;
     const int n = s->out[l], outputs = kp_mlp_outputs(s, l);
     float r = 0;
+    kp_mlp_pad(x, outputs);
     if (s->gain[l] >= 0) {
         const float *gain = net->theta + s->gain[l], *shift = net->theta + s->shift[l];
         r = kp_mlp_normalise(z, n, normal);
@@ -113,7 +123,6 @@ KP_HD float kp_mlp_activate_all(const kp_mlp_net *net, int l, float *restrict z,
         for (int o = 0; o < n; o++) x[o] = kp_mlp_activate(KP_MLP_RELU, z[o]);
         for (int o = n; o < outputs; o++) x[o] = kp_mlp_activate(KP_MLP_RELU, -z[o - n]);
     }
-    kp_mlp_zero(x, outputs, (int)kp_mlp_padded(outputs));
     return r;
 }
 
@@ -121,6 +130,7 @@ KP_HD float kp_mlp_activate_all(const kp_mlp_net *net, int l, float *restrict z,
 KP_HD void kp_mlp_activate_back(const kp_mlp_shape *s, int l, const float *restrict dx,
                                 const float *restrict x, float *restrict dy) {
     const int n = s->out[l];
+    kp_mlp_pad(dy, n);
     switch (s->activation) {
     case KP_MLP_TANH:
         for (int o = 0; o < n; o++) dy[o] = kp_mlp_slope(KP_MLP_TANH, dx[o], x[o]);
@@ -136,18 +146,32 @@ KP_HD void kp_mlp_activate_back(const kp_mlp_shape *s, int l, const float *restr
     default:
         for (int o = 0; o < n; o++) dy[o] = kp_mlp_slope(KP_MLP_RELU, dx[o], x[o]);
     }
-    kp_mlp_zero(dy, n, s->row[l]);
+}
+
+KP_HD int kp_mlp_count_off1(const int activation, const float *restrict x, int n,
+                            uint8_t *restrict ever_active) {
+    int off = 0;
+    for (int o = 0; o < n; o++) off += kp_mlp_is_off(activation, x[o]);
+    for (int o = 0; ever_active && o < n; o++)
+        ever_active[o] |= (uint8_t)!kp_mlp_is_off(activation, x[o]);
+    return off;
 }
 
 /* Units that are off, x being the inputs of the layers; marks those that are not. */
 KP_HD int kp_mlp_count_off(const kp_mlp_shape *s, float *const *x, uint8_t *ever_active) {
-    int off = 0, unit = 0;
-    for (int l = 0; l + 1 < s->n_layers; l++)
-        for (int o = 0; o < s->out[l]; o++, unit++) {
-            int is_off = kp_mlp_is_off(s->activation, x[l + 1][o]);
-            off += is_off;
-            if (ever_active) ever_active[unit] |= (uint8_t)!is_off;
+    int off = 0;
+    for (int l = 0; l + 1 < s->n_layers; l++) {
+        const float *units = x[l + 1];
+        switch (s->activation) { /* a loop each */
+        case KP_MLP_TANH: off += kp_mlp_count_off1(KP_MLP_TANH, units, s->out[l], ever_active); break;
+        case KP_MLP_LEAKY_RELU:
+            off += kp_mlp_count_off1(KP_MLP_LEAKY_RELU, units, s->out[l], ever_active);
+            break;
+        case KP_MLP_CRELU: off += kp_mlp_count_off1(KP_MLP_CRELU, units, s->out[l], ever_active); break;
+        default: off += kp_mlp_count_off1(KP_MLP_RELU, units, s->out[l], ever_active);
         }
+        if (ever_active) ever_active += s->out[l];
+    }
     return off;
 }
 
@@ -159,9 +183,8 @@ KP_HD float kp_mlp_loss(const kp_mlp_shape *s, const float *logits, int32_t labe
     const kp_softmax_xent_args a = {
         .P = 1, .B = 1, .n_classes = s->out[last], .z = logits, .label = &label, .dz = d
     };
-    float loss = kp_softmax_xent1(&a, 0, 1.0f);
-    kp_mlp_zero(d, s->out[last], s->row[last]);
-    return loss;
+    kp_mlp_pad(d, s->out[last]);
+    return kp_softmax_xent1(&a, 0, 1.0f);
 }
 
 /* Whether the first of the largest is the label's. */

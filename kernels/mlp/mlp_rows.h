@@ -6,8 +6,7 @@
  *     KP_MLP_AFTER    after += x_j w_j                likewise
  *
  * What a pass does, its rule and how many rows it takes at once are constants of an inlined function, so
- * that each combination is a loop of its own. Which of the four a row needs depends on its inputs: runs of
- * rows of one kind follow one another in ascending order, so that every sum has its order (mlp.h). */
+ * that each combination is a loop of its own. Which of the four a row needs depends on its inputs. */
 #pragma once
 #include "mlp/mlp_cpu.h"
 #include "vec.h"
@@ -99,8 +98,9 @@ KP_HD kp_vec kp_mlp_penalty1(const int terms, kp_vec g, kp_vec x, const float *a
 
 enum { KP_MLP_AT_ONCE = 4 };
 
+/* R rows; those of `ahead` are asked for. */
 KP_HD void kp_mlp_take_rows(const int rule, const int terms, const int does, const int R,
-                            kp_mlp_pass *p, const int32_t *j) {
+                            kp_mlp_pass *p, const int32_t *j, const int32_t *ahead) {
     enum { PARTS = KP_MLP_LANES / KP_VEC };
     const int updates = does & KP_MLP_UPDATE, back = does & KP_MLP_BACK, next = does & KP_MLP_NEXT,
               after = does & KP_MLP_AFTER;
@@ -113,11 +113,13 @@ KP_HD void kp_mlp_take_rows(const int rule, const int terms, const int does, con
     float *z = p->z, *za = p->after, *weight[KP_MLP_AT_ONCE], *state0[KP_MLP_AT_ONCE],
           *state1[KP_MLP_AT_ONCE];
     const float *anchor[KP_MLP_AT_ONCE];
+    int64_t skip[KP_MLP_AT_ONCE];
     kp_vec_count same = p->same;
     kp_vec x[KP_MLP_AT_ONCE], xn[KP_MLP_AT_ONCE], dot[KP_MLP_AT_ONCE][PARTS];
     KP_UNROLL for (int r = 0; r < R; r++) {
         const int64_t at = (int64_t)j[r] * row;
         weight[r] = p->w + at;
+        skip[r] = (int64_t)(ahead[r] - j[r]) * row;
         if (one) state0[r] = p->state[0] + at;
         if (two) state1[r] = p->state[1] + at;
         anchor[r] = terms && h.has_l2init ? p->anchor + at : NULL;
@@ -126,6 +128,11 @@ KP_HD void kp_mlp_take_rows(const int rule, const int terms, const int does, con
         KP_UNROLL for (int k = 0; k < PARTS; k++) dot[r][k] = kp_vec_all(0);
     }
     for (int o = 0; o < row; o += KP_MLP_LANES) {
+        KP_UNROLL for (int r = 0; r < R; r++) {
+            __builtin_prefetch(weight[r] + o + skip[r], updates);
+            if (one) __builtin_prefetch(state0[r] + o + skip[r], 1);
+            if (two) __builtin_prefetch(state1[r] + o + skip[r], 1);
+        }
         KP_UNROLL for (int k = 0; k < PARTS; k++) {
             const int c = o + k * KP_VEC;
             kp_vec dc, sum, sum_after;
@@ -159,50 +166,69 @@ KP_HD void kp_mlp_take_rows(const int rule, const int terms, const int does, con
 }
 
 #define KP_MLP_ROWS(name, rule, terms, does, R)                                                    \
-    static __attribute__((noinline, unused)) void name(kp_mlp_pass *p, const int32_t *j, int n) {          \
-        for (; n >= (R); n -= (R), j += (R)) kp_mlp_take_rows(rule, terms, does, R, p, j);         \
-        for (; n > 0; n--, j++) kp_mlp_take_rows(rule, terms, does, 1, p, j);                      \
+    static __attribute__((noinline, unused)) void name(kp_mlp_pass *p, const int32_t *j, int n) {  \
+        for (; n >= (R); n -= (R), j += (R))                                                       \
+            kp_mlp_take_rows(rule, terms, does, R, p, j, n >= 2 * (R) ? j + (R) : j);              \
+        for (; n > 0; n--, j++) kp_mlp_take_rows(rule, terms, does, 1, p, j, n > 1 ? j + 1 : j);   \
     }
 
 /* Without an update. */
 KP_MLP_ROWS(kp_mlp_rows_next, KP_MLP_SGD, 0, KP_MLP_NEXT, 4)
-KP_MLP_ROWS(kp_mlp_rows_next_after, KP_MLP_SGD, 0, KP_MLP_NEXT | KP_MLP_AFTER, 4)
 KP_MLP_ROWS(kp_mlp_rows_after, KP_MLP_SGD, 0, KP_MLP_AFTER, 4)
 KP_MLP_ROWS(kp_mlp_rows_back, KP_MLP_SGD, 0, KP_MLP_BACK, 4)
 
 /* ---- which rows -------------------------------------------------------------------------------- */
 
-/* A bit for each of up to 64 values that is not 0; x is padded to KP_MLP_LANES with zeros. */
-KP_HD uint64_t kp_mlp_nonzero(const float *x, int n) {
-    uint64_t bits = 0;
-    for (int i = 0; i < n; i += KP_VEC) bits |= kp_vec_nonzero(kp_vec_load(x + i)) << i;
-    return bits;
+enum { KP_MLP_TURN = 256 }; /* rows that are listed together: those that are taken twice stay near */
+
+/* n is a multiple of KP_MLP_LANES. */
+KP_HD int kp_mlp_all_finite(const float *x, int n) {
+    const kp_vec zero = kp_vec_all(0);
+    kp_vec sum[2] = { zero, zero };
+    for (int i = 0; i < n; i += KP_MLP_LANES)
+        KP_UNROLL for (int k = 0; k < KP_MLP_LANES / KP_VEC; k++)
+            sum[k % 2] = sum[k % 2] + kp_vec_load(x + i + k * KP_VEC) * zero;
+    return !kp_vec_nonzero(sum[0] + sum[1]);
 }
 
-KP_HD int kp_mlp_run_of(uint64_t bits, int base, int32_t *j) {
-    int n = 0;
-    for (; bits; bits &= bits - 1) j[n++] = base + __builtin_ctzll(bits);
-    return n;
+/* Lists those of n rows from `base` on whose x is not 0, or is where zeros is 1; x is padded to KP_MLP_LANES. Returns
+ * how many. */
+KP_HD int kp_mlp_list(const float *x, int base, int n, int zeros, int32_t *j) {
+    int listed = 0;
+    for (int at = 0; at < n; at += 64, base += 64) {
+        const int rows = n - at < 64 ? n - at : 64;
+        uint64_t bits = 0;
+        for (int i = 0; i < rows; i += KP_VEC)
+            bits |= kp_vec_nonzero(kp_vec_load(x + base + i)) << i;
+        if (zeros) bits = ~bits & (rows < 64 ? (1ull << rows) - 1 : ~0ull);
+        if (bits == ~0ull)
+            for (int i = 0; i < 64; i++) j[listed++] = base + i;
+        else
+            for (; bits; bits &= bits - 1) j[listed++] = base + __builtin_ctzll(bits);
+    }
+    return listed;
 }
 
-/* A pass over all `in` rows. always: what every row needs; a row has NEXT where next is not 0, AFTER where x
- * is not, and also `with_x` then. */
-static void kp_mlp_pass_over(kp_mlp_pass *p, int in, kp_mlp_rows *const *kinds, int always, int with_x) {
-    for (int base = 0; base < in; base += 64) {
-        const int n = in - base < 64 ? in - base : 64;
-        const uint64_t valid = n < 64 ? (1ull << n) - 1 : ~0ull;
-        const uint64_t next = p->next ? kp_mlp_nonzero(p->next + base, n) : 0,
-                       x = with_x ? kp_mlp_nonzero(p->x + base, n) : 0;
-        uint64_t rest = always ? valid : next | x;
-        while (rest) {
-            uint64_t first = rest & -rest;
-            int kind = always | (next & first ? KP_MLP_NEXT : 0) | (x & first ? with_x : 0);
-            uint64_t alike = rest & (next & first ? next : ~next) & (x & first ? x : ~x);
-            uint64_t other = rest & ~alike;
-            if (other) alike &= (other & -other) - 1;
-            rest &= ~alike;
-            int32_t j[64];
-            kinds[kind](p, j, kp_mlp_run_of(alike, base, j));
+/* A pass over `in` rows. All have what `always` says, those whose x is not 0 with_x as well, those whose next is not
+ * 0 KP_MLP_NEXT. Where every row has everything it is taken once; else the rows of each sum follow one
+ * another, ascending. */
+static void kp_mlp_pass_over(kp_mlp_pass *p, int in, kp_mlp_rows *const *kinds, int always,
+                             int with_x) {
+    const int most = always | with_x;
+    int32_t x[KP_MLP_TURN], next[KP_MLP_TURN];
+    for (int base = 0; base < in; base += KP_MLP_TURN) {
+        const int n = in - base < KP_MLP_TURN ? in - base : KP_MLP_TURN;
+        int n_next = p->next ? kp_mlp_list(p->next, base, n, 0, next) : 0, n_x = n;
+        if (with_x) n_x = kp_mlp_list(p->x, base, n, 0, x);
+        else
+            for (int i = 0; most && i < n; i++) x[i] = base + i;
+        kp_mlp_rows *together = kinds[most | KP_MLP_NEXT];
+        if (most && n_x == n && n_next == n && together) {
+            together(p, next, n);
+            continue;
         }
+        if (most) kinds[most](p, x, n_x);
+        if (always && n_x < n) kinds[always](p, x, kp_mlp_list(p->x, base, n, 1, x));
+        if (p->next) kinds[KP_MLP_NEXT](p, next, n_next);
     }
 }

@@ -38,14 +38,16 @@ BOTH(adam, KP_MLP_ADAM, 1)
 BOTH(rmsprop, KP_MLP_RMSPROP, 1)
 BOTH(centered, KP_MLP_RMSPROP_CENTERED, 1)
 
+/* clang-format off */
 #define ROW(name)                                                                                  \
-    {                                                                                              \
-        [KP_MLP_NEXT] = kp_mlp_rows_next, [KP_MLP_AFTER] = kp_mlp_rows_after,                      \
-        [KP_MLP_NEXT | KP_MLP_AFTER] = kp_mlp_rows_next_after, [KP_MLP_UPDATE] = name##_u,         \
-        [KP_MLP_UPDATE | KP_MLP_NEXT] = name##_un, [KP_MLP_UPDATE | KP_MLP_AFTER] = name##_ua,     \
-        [KP_MLP_UPDATE | KP_MLP_NEXT | KP_MLP_AFTER] = name##_una,                                 \
-        [KP_MLP_UPDATE | KP_MLP_BACK] = name##_ub                                                  \
-    }
+    { [KP_MLP_NEXT] = kp_mlp_rows_next,                                                            \
+      [KP_MLP_AFTER] = kp_mlp_rows_after,                                                          \
+      [KP_MLP_UPDATE] = name##_u,                                                                  \
+      [KP_MLP_UPDATE | KP_MLP_NEXT] = name##_un,                                                   \
+      [KP_MLP_UPDATE | KP_MLP_AFTER] = name##_ua,                                                  \
+      [KP_MLP_UPDATE | KP_MLP_NEXT | KP_MLP_AFTER] = name##_una,                                   \
+      [KP_MLP_UPDATE | KP_MLP_BACK] = name##_ub }
+/* clang-format on */
 #define ROWS(name) ROW(name), ROW(name##_terms)
 
 static kp_mlp_rows *const functions[N_RULES][KP_MLP_KINDS] = {
@@ -106,6 +108,7 @@ static void use_hyper(stream *m, int t) {
     case KP_MLP_ADAM: m->h = adam_hyper((const kp_adam_hyper *)a->hyper + at); break;
     default: m->h = rmsprop_hyper((const kp_rmsprop_hyper *)a->hyper + at);
     }
+    if (!m->anchor) m->h.l2init = 0.0f;
     int terms = m->h.l2 != 0.0f || m->h.l2init != 0.0f ||
                 (a->rule == KP_MLP_ADAM && m->h.decay != 1.0f);
     m->kinds = functions[2 * a->rule + terms];
@@ -148,36 +151,31 @@ static void count(const stream *m, const kp_mlp_pass *p, int tensor) {
     m->a->total[(int64_t)m->member * m->a->shape.n_tensors + tensor].outside += (uint64_t)changed;
 }
 
-static int all_finite(const float *x, int n) {
-    float sum = 0;
-    for (int i = 0; i < n; i++) sum += x[i] * 0.0f;
-    return sum == 0.0f;
-}
-
 /* Where an input is not finite, 0 times it is not 0. */
 static void clean_padding(const stream *m, int l, const float *x) {
     const kp_mlp_shape *s = &m->a->shape;
     for (int j = 0; j < s->in[l]; j++) {
         if (x[j] - x[j] == 0.0f) continue;
         int64_t row = s->weight[l] + (int64_t)j * s->row[l];
-        kp_mlp_zero(m->theta + row, s->out[l], s->row[l]);
-        for (int i = 0; i < 2; i++)
-            if (m->state[i]) kp_mlp_zero(m->state[i] + row, s->out[l], s->row[l]);
+        for (int o = s->out[l]; o < s->row[l]; o++) {
+            m->theta[row + o] = 0;
+            for (int i = 0; i < 2; i++)
+                if (m->state[i]) m->state[i][row + o] = 0;
+        }
     }
 }
 
-/* Updates layer l from x and d, and whatever else p asks for; does: KP_MLP_AFTER or KP_MLP_BACK, or
- * 0. */
+/* Updates layer l from x and d; does: KP_MLP_AFTER or KP_MLP_BACK as well, or 0. */
 static void update_weights(const stream *m, int l, kp_mlp_pass *p, const float *x, int does) {
     const kp_mlp_shape *s = &m->a->shape;
     p->x = x, p->d = m->net.d[l];
-    int skips = m->may_skip && all_finite(p->d, s->row[l]) &&
-                !(does == KP_MLP_BACK && !kp_mlp_masks(s->activation));
+    int skips = m->may_skip && (does != KP_MLP_BACK || kp_mlp_masks(s->activation)) &&
+                kp_mlp_all_finite(p->d, s->row[l]);
     if (skips) kp_mlp_pass_over(p, s->in[l], m->kinds, 0, KP_MLP_UPDATE | does);
     else if (does == KP_MLP_AFTER)
         kp_mlp_pass_over(p, s->in[l], m->kinds, KP_MLP_UPDATE, KP_MLP_AFTER);
     else kp_mlp_pass_over(p, s->in[l], m->kinds, KP_MLP_UPDATE | does, 0);
-    if (!all_finite(x, (int)kp_mlp_padded(s->in[l]))) clean_padding(m, l, x);
+    if (!kp_mlp_all_finite(x, (int)kp_mlp_padded(s->in[l]))) clean_padding(m, l, x);
     count(m, p, s->tensor[l]);
 }
 
@@ -292,6 +290,9 @@ static void load(stream *m, int t, int n) {
     m->label = kp_mlp_label(a->samples.label, a->samples.label_order, s->out[s->n_layers - 1],
                             m->member, sample);
     kp_mlp_load(&a->samples, s, m->member, sample, m->x);
+    if (t + 1 < n)
+        kp_mlp_ask_for(&a->samples, s->in[0],
+                       kp_mlp_sample(a->samples.index, a->samples.T, m->member, t + 1));
 }
 
 static void count_non_finite(const stream *m) {
@@ -340,5 +341,5 @@ const kp_op KP_ISA(kp_op_mlp_stream) = {
     .args_bytes = sizeof(kp_mlp_stream_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = NULL,
+    .cuda = KP_CUDA_FN(kp_mlp_stream_cuda),
 };

@@ -10,11 +10,15 @@ static __global__ void __launch_bounds__(KP_CLIP_THREADS) update(kp_shift_clip_a
     kp_shift_hyper h = a.hyper[member];
     float bound = a.bound[member * a.n_tensors + a.tensor[blockIdx.x]];
     kp_lanes x = kp_load(a.theta, i), z = kp_load_any(a.noise, i), x0 = kp_load_any(a.anchor, i);
+    if (!a.noise) h.noise = 0.0f;
+    if (!a.anchor) h.pull = 0.0f;
+    if (a.anchor && h.takes_anchor) kp_store(a.anchor, i, x0 = x);
     uint32_t counts = 0;
-    for (int k = 0; k < KP_LANES; k++)
-        x.at[k] = kp_clip_tallied(kp_shift1(x.at[k], z.at[k], &x0.at[k], h), bound, &counts);
+    for (int k = 0; k < KP_LANES; k++) {
+        float y = kp_shift_by(h.keep * x.at[k], h.noise, z.at[k]);
+        x.at[k] = kp_clip_tallied(kp_shift_by(y, h.pull, x0.at[k]), bound, &counts);
+    }
     kp_store(a.theta, i, x);
-    if (a.anchor && h.takes_anchor) kp_store(a.anchor, i, x0);
     kp_tally_chunk(counts, bound, &a.tally[chunk]);
 }
 

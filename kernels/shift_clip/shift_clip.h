@@ -27,12 +27,9 @@ typedef struct {                 /* all borrowed; no overlap */
     kp_clip_tally *tally;        /* [P][n_chunks] overwritten */
 } kp_shift_clip_args;
 
-/* One element, up to the clip. */
-KP_HD float kp_shift1(float x, float noise, float *anchor, kp_shift_hyper h) {
-    *anchor = h.takes_anchor ? x : *anchor;
-    x = h.keep * x;
-    x = h.noise != 0.0f ? fmaf(h.noise, noise, x) : x;
-    return h.pull != 0.0f ? fmaf(h.pull, *anchor, x) : x;
+/* One element, up to the clip: keep times x, then kp_shift_by of the noise, then of the anchor. */
+KP_HD float kp_shift_by(float x, float factor, float y) {
+    return factor != 0.0f ? fmaf(factor, y, x) : x;
 }
 
 KP_C kp_status kp_shift_clip_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

@@ -8,8 +8,9 @@
  * and with Adam's direction for g ("adaupgd"), the noise not divided by Adam's root. Two operations, for
  * the maximum is over the whole network: upgd_utility leaves that of each chunk, upgd_clip finds theirs.
  * Uhat = U / (1 - beta^t), so the corrections cancel in the ratio: `bc` is 1. The authors' code divides
- * by the maximum of the uncorrected U: `bc` is 1 - beta^t. A maximum that is not above 0 makes every
- * gate 1/2; a NaN is passed over, and stays where it is. */
+ * by the maximum of the uncorrected U: `bc` is 1 - beta^t. A maximum that is not above 0 (or is below
+ * 1e-37, whose inverse could be infinite) makes every gate 1/2; a NaN is passed over, and stays where it
+ * is. */
 #pragma once
 #include "clip.h"
 #include "elementary.h"
@@ -21,7 +22,7 @@ typedef struct KP_ALIGN16 {
     float beta_utility, one_minus_beta_utility;
     float bc;
     float beta1, one_minus_beta1, beta2, one_minus_beta2, eps;
-    float bc1, rsqrt_bc2; /* 1 - beta1^t, 1 / sqrt(1 - beta2^t) */
+    float inverse_bc1, rsqrt_bc2; /* 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t) */
 } kp_upgd_hyper;
 
 typedef struct {                 /* all borrowed; no overlap */
@@ -58,15 +59,20 @@ KP_HD float kp_upgd_larger(float largest, float utility) {
     return largest < utility ? utility : largest;
 }
 
-KP_HD float kp_upgd_gate(float utility, float largest, float bc) {
-    float ratio = largest > 0.0f ? utility / bc / largest : utility * 0.0f; /* NaN stays */
-    return 1.0f - 1.0f / (1.0f + kp_exp(-ratio));
+/* What makes a ratio of a utility. */
+KP_HD float kp_upgd_per(float largest, float bc) {
+    float eta = bc * largest;
+    return eta > 1e-37f ? 1.0f / eta : 0.0f;
+}
+
+KP_HD float kp_upgd_gate(float utility, float per) {
+    return 1.0f - 1.0f / (1.0f + kp_exp(-(utility * per)));
 }
 
 KP_HD float kp_adam_direction(float g, float *m, float *v, kp_upgd_hyper h) {
     *m = fmaf(h.beta1, *m, h.one_minus_beta1 * g);
     *v = fmaf(h.beta2, *v, h.one_minus_beta2 * g * g);
-    return *m / h.bc1 / fmaf(sqrtf(*v), h.rsqrt_bc2, h.eps);
+    return *m * h.inverse_bc1 / fmaf(sqrtf(*v), h.rsqrt_bc2, h.eps);
 }
 
 /* One element, up to the clip; g: the gradient or Adam's direction. */

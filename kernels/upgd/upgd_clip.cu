@@ -13,16 +13,18 @@ static __global__ void __launch_bounds__(KP_CLIP_THREADS) update(kp_upgd_clip_ar
         largest = kp_upgd_larger(largest, a.largest[member * a.n_chunks + c]);
     largest = kp_upgd_largest(largest);
     kp_upgd_hyper h = a.hyper[member];
+    if (!a.noise) h.sigma = 0.0f;
     float bound = a.bound[member * a.n_tensors + a.tensor[blockIdx.x]];
     float scale = a.grad_scale ? a.grad_scale[member] : 1.0f;
     kp_lanes x = kp_load(a.theta, i), u = kp_load(a.utility, i), g = kp_load(a.grad, i),
              z = kp_load_any(a.noise, i), m = {}, v = {};
     if (ADAM) m = kp_load(a.m, i), v = kp_load(a.v, i);
+    float per = kp_upgd_per(largest, h.bc);
     uint32_t counts = 0;
     for (int k = 0; k < KP_LANES; k++) {
         g.at[k] *= scale;
         if (ADAM) g.at[k] = kp_adam_direction(g.at[k], &m.at[k], &v.at[k], h);
-        float gate = kp_upgd_gate(u.at[k], largest, h.bc);
+        float gate = kp_upgd_gate(u.at[k], per);
         x.at[k] = kp_clip_tallied(kp_upgd1(x.at[k], g.at[k], z.at[k], gate, h), bound, &counts);
     }
     kp_store(a.theta, i, x);

@@ -29,6 +29,8 @@ extern "C" {
 /* Of blocks, and of threads within them: 0 forward, 1 backward, else shuffled by this seed. */
 void hostcuda_order(unsigned order);
 
+int hostcuda_cluster(void); /* blocks in each cluster of the latest grid that has run */
+
 #ifdef __cplusplus
 }
 #include <tuple>
@@ -44,8 +46,9 @@ struct alignas(16) uint4 { unsigned x, y, z, w; };
 
 #define __global__
 #define __device__
-#define __forceinline__ inline __attribute__((always_inline))
+#define __forceinline__ inline /* what is small is */
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 struct hostcuda_place { uint3 thread, block; dim3 block_dim, grid_dim; };
 extern hostcuda_place hostcuda_now;
@@ -80,6 +83,23 @@ void *hostcuda_shared(const void *key, size_t bytes);
     static const char name##_key = 0;                                                              \
     type *const name = (type *)hostcuda_shared(&name##_key, sizeof(type) * (n))
 
+#define KP_DYNAMIC_SHARED(type, name) type *const name = (type *)hostcuda_dynamic_shared()
+void *hostcuda_dynamic_shared();
+
+/* Clusters. Their blocks run at the same time; under TSan only the cluster's barrier orders them.
+ * Another block's memory may be named from its first step to its return. */
+void hostcuda_cluster_sync(const char *file, int line);
+int hostcuda_cluster_rank();
+int hostcuda_cluster_size();
+void *hostcuda_cluster_at(const void *at, int rank, const char *file, int line);
+template <class T> static inline T *hostcuda_cluster_typed(T *at, int rank, const char *file, int line) {
+    return (T *)hostcuda_cluster_at(at, rank, file, line);
+}
+#define kp_cluster_sync() hostcuda_cluster_sync(__FILE__, __LINE__)
+#define kp_cluster_rank hostcuda_cluster_rank
+#define kp_cluster_size hostcuda_cluster_size
+#define kp_cluster_at(at, rank) hostcuda_cluster_typed(at, rank, __FILE__, __LINE__)
+
 /* A kernel and its arguments, as they are copied to where they wait for their turn. */
 template <class... Parameters> struct hostcuda_call {
     void (*kernel)(Parameters...);
@@ -90,15 +110,11 @@ template <class... Parameters> struct hostcuda_call {
     }
 };
 
+struct hostcuda_shape { dim3 grid, block; size_t shared_bytes; unsigned cluster; };
+
 /* body(context) on every thread, on a copy of context, when it is the stream's turn (runtime/runtime.h);
  * without a stream, on return. Pointers in context, but for the first word, are the device's. */
-cudaError_t hostcuda_launch(dim3 grid, dim3 block, cudaStream_t stream, void (*body)(void *context),
+cudaError_t hostcuda_launch(hostcuda_shape shape, cudaStream_t stream, void (*body)(void *context),
                             void *context, size_t bytes);
-
-template <class... Parameters, class... Arguments>
-static inline cudaError_t kp_launch(dim3 grid, dim3 block, cudaStream_t stream,
-                                    void (*kernel)(Parameters...), Arguments... arguments) {
-    hostcuda_call<Parameters...> call = { kernel, { static_cast<Parameters>(arguments)... } };
-    return hostcuda_launch(grid, block, stream, call.run, &call, sizeof call);
-}
+int hostcuda_most_clusters(hostcuda_shape shape); /* that the machine holds at once; 0: it cannot run one */
 #endif

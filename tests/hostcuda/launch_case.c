@@ -9,6 +9,7 @@
 #include "gather_stack/gather_stack.h"
 #include "grad_norm/grad_norm.h"
 #include "madam_clip/madam_clip.h"
+#include "mlp/mlp.h"
 #include "noise/noise.h"
 #include "optim_begin/optim_begin.h"
 #include "penalties/penalties.h"
@@ -35,6 +36,7 @@ kp_launcher *kp_launcher_of(int op) {
         LAUNCHER(penalties),        LAUNCHER(shift_clip),   LAUNCHER(si_path),
         LAUNCHER(si_consolidate),   LAUNCHER(upgd_utility), LAUNCHER(upgd_clip),
         LAUNCHER(cbp),              LAUNCHER(redo),
+        LAUNCHER(mlp_gradient),     LAUNCHER(mlp_after),    LAUNCHER(mlp_stream),
     };
 #undef LAUNCHER
     return launchers[op];
@@ -44,6 +46,22 @@ static void run_cpu(const kp_op *op, const kp_case *c) {
     for (int p = 0; p < c->P; p++)
         for (int slice = 0; slice < op->n_slices(c->args); slice++)
             op->cpu(c->args, p, slice, NULL);
+}
+
+/* Of the workspace of a small network what mlp.h describes: x and d of the layers. */
+static int work_differs(int op, const kp_case *got, const kp_case *want, int p, char *says,
+                        size_t size) {
+    const kp_mlp_gradient_args *g = (const void *)got->args, *gw = (const void *)want->args;
+    const kp_mlp_stream_args *s = (const void *)got->args, *sw = (const void *)want->args;
+    if (op != KP_OP_mlp_gradient && op != KP_OP_mlp_stream) return 0;
+    const kp_mlp_shape *shape = op == KP_OP_mlp_gradient ? &g->shape : &s->shape;
+    const float *x = (op == KP_OP_mlp_gradient ? g->work : s->work) + p * kp_mlp_work(shape),
+                *y = (op == KP_OP_mlp_gradient ? gw->work : sw->work) + p * kp_mlp_work(shape);
+    for (int64_t i = 0; i < kp_mlp_x(shape, shape->n_layers); i++)
+        if (memcmp(&x[i], &y[i], sizeof *x) && (x[i] == x[i] || y[i] == y[i]))
+            return snprintf(says, size, "x or d, float %lld of member %d: %g, not %g", (long long)i,
+                            p, (double)x[i], (double)y[i]);
+    return 0;
 }
 
 int kp_launch_differs(const kp_op_row *row, unsigned active, int special, char *says, size_t size) {
@@ -61,7 +79,8 @@ int kp_launch_differs(const kp_op_row *row, unsigned active, int special, char *
     if (differs) snprintf(what, sizeof what, "%s", err.text);
     else differs = kp_case_overrun(&c[0], what, sizeof what);
     for (int p = 0; p < KP_LAUNCH_P && !differs; p++)
-        differs = bytes[p] ? kp_case_differs(&c[0], p, &c[1], p, 1, ~0u, what, sizeof what)
+        differs = bytes[p] ? kp_case_differs(&c[0], p, &c[1], p, 1, ~0u, what, sizeof what) ||
+                                 work_differs(row->op, &c[0], &c[1], p, what, sizeof what)
                            : kp_case_differs(&c[0], p, &c[2], p, 1, 1u << KP_IN | 1u << KP_IN_OUT,
                                              what, sizeof what);
     if (differs) snprintf(says, size, "%s: %s", row->name, what);

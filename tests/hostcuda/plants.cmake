@@ -1,14 +1,14 @@
 # plants.cmake: bugs planted in kernels, each to be caught. A plant is a kernel's own text, the headers of
 # its device code included, with one piece replaced; a piece that is no longer there is an error, so
-# plants cannot rot. No kernel here asks for dynamic shared memory, so none is overrun.
+# plants cannot rot.
 
-# kp_add_plant(NAME KERNEL folder/file ROW row of tests/kernels FROM text TO text [PLAIN says] [ASAN says]
-# [TSAN says]): what the comparison must print in which build. Not named: that build cannot see it.
+# kp_add_plant(NAME KERNEL folder/file ROW row of tests/kernels or stream_case.c [CLUSTER blocks] FROM text
+# TO text [PLAIN says] [ASAN says] [TSAN says]): what the comparison must print in which build. Not named: that build cannot see it.
 function(kp_add_plant name)
-    cmake_parse_arguments(PARSE_ARGV 1 plant "" "KERNEL;ROW;FROM;TO;PLAIN;ASAN;TSAN" "")
+    cmake_parse_arguments(PARSE_ARGV 1 plant "" "KERNEL;ROW;CLUSTER;FROM;TO;PLAIN;ASAN;TSAN" "")
     set(source ${kernels}/${plant_KERNEL}.cu)
     file(READ ${source} kernel)
-    foreach(header clip_cuda.h sum_cuda.h grad_norm/grad_norm_cuda.h)
+    foreach(header clip_cuda.h sum_cuda.h grad_norm/grad_norm_cuda.h mlp/mlp_cuda.h)
         cmake_path(GET header FILENAME file)
         file(READ ${kernels}/${header} text)
         string(REPLACE "#pragma once\n" "" text "${text}")
@@ -32,17 +32,17 @@ function(kp_add_plant name)
     set(file ${CMAKE_CURRENT_BINARY_DIR}/plant_${name}.cu)
     file(CONFIGURE OUTPUT ${file} CONTENT "${text}" @ONLY)
     kp_hostcuda_objects(hostcuda_plant_${name} ${file})
-    target_compile_options(hostcuda_plant_${name} PRIVATE -Wno-unused-variable -Wno-unused-but-set-variable)
+    target_compile_options(hostcuda_plant_${name} PRIVATE -O1 -Wno-unused-variable -Wno-unused-but-set-variable)
     cmake_path(GET plant_KERNEL PARENT_PATH folder)
     target_include_directories(hostcuda_plant_${name} PRIVATE ${kernels}/${folder})
     set(others ${element_objects})
     cmake_path(GET plant_KERNEL FILENAME planted)
     list(REMOVE_ITEM others $<TARGET_OBJECTS:hostcuda_${planted}>)
-    add_executable(plant_${name} plant.c $<TARGET_OBJECTS:hostcuda_case> $<TARGET_OBJECTS:hostcuda>
+    add_executable(plant_${name} plant.c $<TARGET_OBJECTS:hostcuda_case> $<TARGET_OBJECTS:hostcuda_mlp_case> $<TARGET_OBJECTS:hostcuda>
                    $<TARGET_OBJECTS:hostcuda_plant_${name}> ${others} ${layer_objects})
     target_link_libraries(plant_${name} PRIVATE kp_flags kappa_static)
     target_include_directories(plant_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
-    add_test(NAME hostcuda_plant_${name} COMMAND plant_${name} "${plant_ROW}")
+    add_test(NAME hostcuda_plant_${name} COMMAND plant_${name} "${plant_ROW}" ${plant_CLUSTER})
     set_tests_properties(hostcuda_plant_${name} PROPERTIES
         PASS_REGULAR_EXPRESSION "${says}" TIMEOUT 300 LABELS hostcuda)
 endfunction()
@@ -52,6 +52,8 @@ set(overflow "AddressSanitizer: heap-buffer-overflow")
 function(everywhere variable says)
     set(${variable} PLAIN "${says}" ASAN "${says}" TSAN "${says}" PARENT_SCOPE)
 endfunction()
+set(returned "hostcuda: .*of the cluster, which has returned")
+set(begun "hostcuda: .*of the cluster, which may not have begun")
 everywhere(equal "equal")
 everywhere(wrong "differs:")
 everywhere(divergent "hostcuda: .*divergent barrier")
@@ -198,6 +200,62 @@ kp_add_plant(last_block_of_a_copy KERNEL copy/copy ROW "copy of an odd size"
 
 kp_add_plant(tally_of_one_warp KERNEL tally_sum/tally_sum ROW "tally_sum"
     FROM "w = 1; w < WARPS" TO "w = 2; w < WARPS"
+    ${wrong})
+
+# ---- small networks ----------------------------------------------------------------------------------
+
+set(stream KERNEL mlp/mlp_stream ROW "adam, tanh, norm, permuted")
+
+kp_add_plant(nothing_in_a_cluster ${stream} CLUSTER 4 FROM "a member is a team's" TO "a member is one team's"
+    ${equal})
+
+# Blocks that read what a neighbour sends before it has been awaited.
+kp_add_plant(inputs_of_other_blocks_not_awaited ${stream} CLUSTER 4
+    FROM "            sync();\n            const float *xs" TO "            __syncthreads();\n            const float *xs"
+    PLAIN "differs:" ASAN "differs:" TSAN "${race}")
+
+kp_add_plant(dx_of_other_blocks_not_awaited ${stream} CLUSTER 4
+    FROM "        sync();\n        for (int i" TO "        __syncthreads();\n        for (int i"
+    PLAIN "differs:" ASAN "differs:" TSAN "${race}")
+
+# Right on this machine in any order; a block of a GPU may be a sum ahead of another.
+kp_add_plant(sums_in_one_place ${stream} CLUSTER 4
+    FROM "        turn ^= 1;\n" TO ""
+    TSAN "${race}")
+
+kp_add_plant(block_that_leaves_early ${stream} CLUSTER 4
+    FROM "    if (tensor < n) {" TO "    if (!team.rank) return;\n    if (tensor < n) {"
+    PLAIN "${returned}" ASAN "${returned}" TSAN "${returned}")
+
+kp_add_plant(memory_of_a_block_that_has_not_begun ${stream} CLUSTER 4
+    FROM "        __syncthreads();\n    }\n\n    __device__ __forceinline__ void load"
+    TO "        send_all(shared, 0.0f);\n        __syncthreads();\n    }\n\n    __device__ __forceinline__ void load"
+    PLAIN "${begun}" ASAN "${begun}" TSAN "${begun}")
+
+kp_add_plant(dx_added_in_the_order_of_blocks ${stream} CLUSTER 4
+    FROM "        for (int n = size / 2; n > 0; n /= 2)\n            for (int k = 0; k < n; k++) sum[k] += sum[k + n];"
+    TO "        for (int k = 1; k < size; k++) sum[0] += sum[k];"
+    ${wrong})
+
+kp_add_plant(dx_of_updated_weights ${stream}
+    FROM "if (l) sum = fmaf(w[at], ds[i], sum);\n                step(at, i < units_ ? xj * ds[i] : 0.0f);"
+    TO "step(at, i < units_ ? xj * ds[i] : 0.0f);\n                if (l) sum = fmaf(w[at], ds[i], sum);"
+    ${wrong})
+
+kp_add_plant(lanes_without_an_input_leave ${stream}
+    FROM "            for (int i = lane; is_there" TO "            if (!is_there) break;\n            for (int i = lane; is_there"
+    ${deadlock})
+
+kp_add_plant(next_sample_in_the_place_of_this ${stream}
+    FROM "t + 1), next);" TO "t + 1), x0);"
+    ${wrong})
+
+kp_add_plant(no_room_for_tallies ${stream}
+    FROM "(int64_t)(KP_MLP_WARPS + size) * s->n_tensors * 2" TO "8"
+    ASAN "${overflow}")
+
+kp_add_plant(activity_of_the_first_member ${stream} CLUSTER 2
+    FROM "active[member]" TO "active[0]"
     ${wrong})
 
 # ---- the backend -------------------------------------------------------------------------------------

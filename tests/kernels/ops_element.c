@@ -269,7 +269,7 @@ static void reference_madam(const void *args) {
     EACH_ELEMENT(a, x, {
         kp_madam_hyper h = a->hyper[p];
         double v = (double)h.beta * (double)a->v[i] + (double)h.one_minus_beta * g * g;
-        double n = v > 0 ? fmax(fmin(g / sqrt(v / (double)h.bc), 10), -10) : 0;
+        double n = v > 0 ? fmax(fmin(g / (sqrt(v) * (double)h.rsqrt_bc), 10), -10) : 0;
         x *= exp(-(double)h.step_size * n * (x < 0 ? -1 : 1));
         a->v[i] = (float)v;
     });
@@ -348,7 +348,7 @@ static void reference_upgd(const void *args) {
             double v = (double)h.beta2 * (double)a->v[i] + (double)h.one_minus_beta2 * g * g;
             a->m[i] = (float)m;
             a->v[i] = (float)v;
-            g = m / (double)h.bc1 / (sqrt(v) * (double)h.rsqrt_bc2 + (double)h.eps);
+            g = m * (double)h.inverse_bc1 / (sqrt(v) * (double)h.rsqrt_bc2 + (double)h.eps);
         }
         double noise = a->noise ? (double)h.sigma * (double)a->noise[i] : 0;
         x = (double)h.decay * x - (double)h.step_size * (g + noise) * (1 - 1 / (1 + exp(-ratio)));

@@ -47,8 +47,10 @@ static void make_after(kp_case *c, const kp_mlp_spec *spec) {
     };
     kp_mlp_after_args *a = (void *)c->args;
     for (int p = 0; p < c->P; p++)
-        for (int j = 0; j < s.in[0]; j++)
-            a->work[p * kp_mlp_work(&s) + j] = (float)((j * 7 + p + c->first) % 11 - 5) / 8;
+        for (int j = 0; j < kp_mlp_padded(s.in[0]); j++)
+            a->work[p * kp_mlp_work(&s) + j] = j < s.in[0]
+                                                   ? (float)((j * 7 + p + c->first) % 11 - 5) / 8
+                                                   : 0;
 }
 
 static void make_after_relu(kp_case *c) { make_after(c, &relu); }

@@ -144,6 +144,57 @@ Test(stream, stopped_and_resumed_equals_never_stopped) {
     }
 }
 
+/* Rules and methods that keep more state than a gradient's moments, on the plain path. */
+static const char *const stateful[][6] = {
+    { "optim.rule=upgd", "optim.upgd.sigma=0.01", "optim.weight_decay=0.01" },
+    { "optim.rule=adaupgd", "optim.variant=reference", "optim.noise=hash" },
+    { "optim.rule=madam", "optim.clip.kappa=2" },
+    { "optim.rule=adam", "optim.l2init=0.01", "optim.variant=reference" },
+    { "optim.rule=sgd", "optim.shrink=0.001", "optim.perturb=0.001" },
+    { "optim.rule=adam", "optim.ewc.strength=1", "optim.clip.kappa=1" },
+    { "optim.rule=sgd", "optim.si.strength=1" },
+    { "optim.rule=sgd", "optim.si.strength=1", "optim.si.every=37" },
+    { "optim.rule=adam", "optim.cbp.rate=0.02", "optim.cbp.maturity=20" },
+    { "optim.rule=sgd", "optim.redo.every=45", "optim.redo.tau=0.3" },
+    { "optim.rule=adam", "optim.grad_norm=1" },
+};
+
+Test(stream, whatever_has_state_keeps_both_laws) {
+    char whole[KP_PATH], parts[KP_PATH], alone[KP_PATH], name[64];
+    for (size_t i = 0; i < sizeof stateful / sizeof *stateful; i++) {
+        int n = 0;
+        while (n < 6 && stateful[i][n]) n++;
+        kp_config common = streams_config(bytes_dir, n, stateful[i]),
+                  member[2] = { common, common };
+        for (int p = 0; p < 2; p++) {
+            streams_set(&member[p], "train.samples", "290");
+            streams_set(&member[p], "threads", "2");
+            member[p].seed = 5 + (uint64_t)p;
+        }
+        snprintf(name, sizeof name, "%zu-whole", i);
+        train_whole(whole, name, member, 2);
+        snprintf(name, sizeof name, "%zu-parts", i);
+        cr_expect_geq(train_in_parts(parts, name, member, 2, KP_OK), 4);
+        expect_same_run(whole, parts, 2);
+        snprintf(name, sizeof name, "%zu-alone", i);
+        train_whole(alone, name, &member[1], 1);
+        runs_expect_same_rows(whole, 1, alone, 0);
+        streams_expect_same_state(whole, 2, 1, alone, 1, 0);
+        char *log = runs_text(whole, "log.txt");
+        cr_expect(strstr(log, "path: plain, "), "%s", log);
+        free(log);
+    }
+}
+
+Test(stream, units_that_are_replaced_are_counted) {
+    char dir[KP_PATH];
+    kp_config c = streams_config(bytes_dir, 2,
+                                 (const char *const[]){ "optim.cbp.rate=0.02",
+                                                        "optim.cbp.maturity=20" });
+    train_whole(dir, "run", &c, 1);
+    cr_expect_gt(streams_last(dir, 0, "units_replaced"), 0);
+}
+
 /* ---- law 5 ----------------------------------------------------------------------------------- */
 
 Test(stream, a_member_that_goes_non_finite_stops_alone) {

@@ -178,7 +178,7 @@ static void update(world *w, int t, const uint8_t *active) {
     kp_err err = { "" };
     for (int p = 0; p < w->P; p++)
         w->index[p] = (int32_t)(draw(10 + w->first + p, t) * (float)SAMPLES);
-    kp_status st = kp_optim_prepare(w->optim, active, &err);
+    kp_status st = kp_optim_prepare(w->optim, 1, active, &err);
     if (!st) st = kp_program_run(w->update, active, &err);
     cr_assert_eq(st, KP_OK, "%s", err.text);
 }

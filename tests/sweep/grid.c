@@ -124,10 +124,10 @@ Test(grid, methods_need_no_grid_and_streams_are_named_by_their_data) {
     kp_study_free(&s);
     s = study_of(
         "schema: 1\nset: { algorithm: stream }\n"
-        "grid: { stream.problem: [input_permuted, stationary], data.set: [mnist, emnist] }\n");
+        "grid: { stream.problem: [input_permuted, stationary], data.set: [mnist, mnist-5k] }\n");
     cr_assert(s.n == 4, "%d", s.n);
     cr_expect_str_eq(s.run[0].run.name, "mnist-input_permuted");
-    cr_expect_str_eq(s.run[3].run.name, "emnist-stationary");
+    cr_expect_str_eq(s.run[3].run.name, "mnist-5k-stationary");
     kp_study_free(&s);
 }
 
@@ -177,8 +177,8 @@ static const struct {
       "s.yaml:2: base: dqn is neither a preset (dqn-dopamine, dqn-tianshou, dqn-paper, "
       "dqn-cleanrl, stream-input-permuted-mnist, stream-input-permuted-fashion, "
       "stream-label-permuted-emnist, stream-label-permuted-mini-imagenet) nor a file (NAME.yaml)" },
-    { "a key of another algorithm", HEAD "methods: { a: { optim.l2: 1 } }\n",
-      "s.yaml: run a-pong: optim.l2 is a setting of stream, and the algorithm here is dqn" },
+    { "a key of another algorithm", HEAD "methods: { a: { net.widths: 20 } }\n",
+      "s.yaml: run a-pong: net.widths is a setting of stream, and the algorithm here is dqn" },
     { "a population of its own", HEAD "set: { population.size: 2 }\ngrid: { seed: 0..1 }\n",
       "s.yaml: population.size: a study packs its runs into populations by itself; leave it out "
       "and list seeds" },

@@ -9,7 +9,12 @@
 enum { MAX_HANDLES = 4096 };
 
 hostcuda_machine hostcuda_has = {
-    .n_devices = 1, .driver = 13000, .major = 9, .memory = (size_t)1 << 30
+    .n_devices = 1,
+    .driver = 13000,
+    .major = 9,
+    .memory = (size_t)1 << 30,
+    .shared_bytes = 227 << 10,
+    .multiprocessors = 132,
 };
 hostcuda_counts hostcuda_did;
 

@@ -27,6 +27,8 @@ typedef struct {
     int driver;        /* 13000: CUDA 13.0; 0: there is none */
     int major, minor;  /* 9.0 */
     size_t memory;     /* of a device, bytes; 1 GiB */
+    int shared_bytes;  /* that a block can ask for at launch; 227 KiB */
+    int multiprocessors; /* 132, a block on each */
     int no_cublas;     /* cuBLAS cannot be loaded */
     cudaError_t fails; /* what running the next kernel ends in; cudaSuccess: nothing special */
 } hostcuda_machine;
