@@ -194,6 +194,24 @@ Test(stream, whatever_has_state_keeps_both_laws) {
     }
 }
 
+/* What is consolidated at a task's end pulls from then on, and no earlier. */
+Test(stream, the_optimizer_is_told_where_tasks_end) {
+    char dir[2][KP_PATH];
+    for (int i = 0; i < 2; i++) {
+        kp_config c = streams_config(bytes_dir, 2,
+                                     (const char *const[]){ "optim.rule=sgd", "optim.lr=0.01" });
+        if (i) streams_set(&c, "optim.si.strength", "10");
+        lengthen(&c, "400");
+        train_whole(dir[i], i ? "si" : "none", &c, 1);
+    }
+    char *x = runs_rows(dir[0], 0), *y = runs_rows(dir[1], 0);
+    size_t first = strcspn(x, "\n");
+    cr_expect(!strncmp(x, y, first), "the first task is alike");
+    cr_expect_str_neq(x + first, y + first);
+    free(x);
+    free(y);
+}
+
 Test(stream, units_that_are_replaced_are_counted) {
     char dir[KP_PATH];
     kp_config c = streams_config(bytes_dir, 2,
@@ -365,6 +383,27 @@ Test(stream, rows_measure_the_weight_matrices) {
     cr_expect(accuracy > 0.5, "it learns: %g", accuracy);
     kp_checkpoint_close(c);
     kp_checkpoint_close(c0);
+}
+
+/* Rows that lie closer say the same, in parts. */
+Test(stream, shares_and_means_are_those_of_the_interval) {
+    static const char *const columns[] = { "share_clipped", "clipped/layer1.weight", "accuracy",
+                                           "loss", "inactive_units" };
+    char fine[KP_PATH], coarse[KP_PATH];
+    kp_config c = streams_config(bytes_dir, 4,
+                                 (const char *const[]){ "optim.clip.kappa=0.5", "train.samples=300",
+                                                        "stream.task_samples=300",
+                                                        "log.interval_steps=300" });
+    train_whole(coarse, "coarse", &c, 1);
+    streams_set(&c, "log.interval_steps", "100");
+    train_whole(fine, "fine", &c, 1);
+    for (size_t i = 0; i < KP_COUNT(columns); i++) {
+        double all[3];
+        cr_assert_eq(streams_column(fine, 0, columns[i], all, 3), 3);
+        double mean = (all[0] + all[1] + all[2]) / 3, want = streams_last(coarse, 0, columns[i]);
+        cr_expect(want > 0 && fabs(mean - want) <= 1e-7 * want, "%s: %.9g, not %.9g", columns[i],
+                  mean, want);
+    }
 }
 
 Test(stream, diagnostics_can_be_turned_off) {

@@ -130,11 +130,10 @@ static inline void streams_expect_same_state(const char *a, int P, int p, const 
     kp_checkpoint_close(cb);
 }
 
-/* The number in a column of the member's last row. */
-static inline double streams_last(const char *dir, int member, const char *column) {
+/* The numbers in a column of the member's rows, value: [most]; how many. */
+static inline int streams_column(const char *dir, int member, const char *column, double *value, int most) {
     char *all = runs_text(dir, "metrics.csv"), *rest = NULL, *line = strtok_r(all, "\n", &rest), *cells = NULL, *cell;
-    int at = 0, wanted = -1;
-    double value = NAN;
+    int at = 0, wanted = -1, n = 0;
     for (cell = strtok_r(line, ",", &cells); cell; cell = strtok_r(NULL, ",", &cells), at++)
         if (!strcmp(cell, column)) wanted = at;
     cr_assert_geq(wanted, 0, "%s: no column %s", dir, column);
@@ -142,8 +141,16 @@ static inline double streams_last(const char *dir, int member, const char *colum
         if (atoi(line) != member) continue;
         char *from = line;
         for (int i = 0; i < wanted; i++) from = strchr(from, ',') + 1;
-        value = *from == ',' || !*from ? NAN : strtod(from, NULL);
+        cr_assert_lt(n, most);
+        value[n++] = *from == ',' || !*from ? NAN : strtod(from, NULL);
     }
     free(all);
-    return value;
+    return n;
+}
+
+static inline double streams_last(const char *dir, int member, const char *column) {
+    double value[1000];
+    int n = streams_column(dir, member, column, value, 1000);
+    cr_assert_gt(n, 0, "%s has rows of member %d", dir, member);
+    return value[n - 1];
 }
