@@ -118,7 +118,8 @@ static const kp_key keys[] = {
     M_DOUBLE("optim.momentum", optim.momentum, 0, 0.999999999, "0", "Momentum of sgd."),
     BOOL("optim.centered", optim.centered, "false", "rmsprop: divide by the standard deviation."),
     M_DOUBLE("optim.weight_decay", optim.weight_decay, 0, 1000, "0",
-             "Decoupled weight decay of adamw."),
+             "Decoupled weight decay of adamw, upgd and adaupgd; sgd and rmsprop add it to "
+             "optim.l2."),
     M_DOUBLE("optim.l2", optim.l2, 0, 1000, "0", "L2: lambda theta is added to the gradient."),
     M_DOUBLE("optim.l2init", optim.l2init, 0, 1000, "0",
              "L2 Init: lambda (theta - theta_0) is added to the gradient."),

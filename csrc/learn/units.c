@@ -29,8 +29,9 @@ struct kp_units {
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static int is_anchor(const char *name) {
-    const char *dot = strrchr(name, '.');
-    return !strcmp(dot ? dot + 1 : name, "anchor");
+    static const char end[] = "anchor";
+    size_t n = strlen(name), k = strlen(end);
+    return n >= k && !strcmp(name + n - k, end);
 }
 
 static kp_status take_moments(kp_units_net *net, const kp_optim *optim, kp_err *err) {

@@ -32,8 +32,8 @@ typedef struct {
 typedef struct kp_units kp_units;
 
 /* Where no member has a method, the calls below do nothing. theta: [P][N], work: [P][kp_mlp_work]; these
- * and optim, whose moments and bounds are used, are borrowed. A moment called an anchor, or ending in
- * ".anchor", follows theta where a weight is new; others become 0. KP_BAD_CONFIG: no hidden units. */
+ * and optim, whose moments and bounds are used, are borrowed. Moments whose names end in "anchor"
+ * follow theta where a weight is new; others become 0. KP_BAD_CONFIG: no hidden units. */
 kp_status kp_units_open(kp_units **units, kp_backend *backend, const kp_mlp_shape *shape,
                         const kp_layout *layout, int P, const kp_units_options *options,
                         const kp_optim *optim, float *theta, const float *work, kp_err *err);

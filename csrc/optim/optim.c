@@ -111,6 +111,7 @@ static kp_status open_rule(kp_optim *o, kp_err *err) {
 static kp_status take_anchors(kp_optim *o, kp_err *err) {
     float *const anchor[] = { o->reference ? NULL : o->anchor, o->start };
     kp_program *take = NULL;
+    if (!anchor[0] && !anchor[1]) return KP_OK;
     kp_status st = kp_program_open(&take, o->backend, o->P, "initial weights", err);
     for (size_t i = 0; !st && i < KP_COUNT(anchor); i++)
         if (anchor[i])

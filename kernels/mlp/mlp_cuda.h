@@ -119,8 +119,10 @@ static __device__ __forceinline__ float kp_mlp_dot(float z, const float *x, cons
             const float4 four = *(const float4 *)(x + j + k);
             xs[k] = four.x, xs[k + 1] = four.y, xs[k + 2] = four.z, xs[k + 3] = four.w;
         }
-        KP_UNROLL_ALL for (int k = 0; k < AT_ONCE; k++) ws[k] = xs[k] != 0.0f ? w[(int64_t)k * row] : 0.0f;
-        KP_UNROLL_ALL for (int k = 0; k < AT_ONCE; k++) z = xs[k] != 0.0f ? fmaf(xs[k], ws[k], z) : z;
+        KP_UNROLL_ALL for (int k = 0; k < AT_ONCE; k++)
+            ws[k] = xs[k] != 0.0f ? w[(int64_t)k * row] : 0.0f;
+        KP_UNROLL_ALL for (int k = 0; k < AT_ONCE; k++)
+            z = xs[k] != 0.0f ? fmaf(xs[k], ws[k], z) : z;
     }
     return z;
 }

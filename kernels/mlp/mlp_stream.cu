@@ -202,7 +202,7 @@ static __device__ __forceinline__ void add_tallies(const kp_mlp_team<CLUSTER> &t
 /* ---- the kernel -------------------------------------------------------------------------------- */
 
 template <int RULE, bool CLUSTER>
-static __global__ void __launch_bounds__(KP_MLP_THREADS, KP_MLP_BLOCKS)
+static __global__ void __launch_bounds__(KP_MLP_THREADS, CLUSTER ? 1 : KP_MLP_BLOCKS)
     stream(const __grid_constant__ kp_mlp_stream_args a, const __grid_constant__ kp_mlp_room room,
            const uint8_t *active) {
     KP_DYNAMIC_SHARED(float, shared);

@@ -64,6 +64,14 @@ OTHERS = {
     "units/cbp": {"cbp": (80, False)},
     "units/redo": {"redo": (48, False)},
 }
+# Of small networks: registers; two blocks of 512 threads share a multiprocessor's 65,536 where parameters
+# are in global memory, one has it for itself where they are in shared memory.
+NETWORKS = {
+    "mlp/mlp_gradient": {"gradient": (64,)},
+    "mlp/mlp_after": {"after": (64,)},
+    "mlp/mlp_stream": {f"ILi{rule}ELb{cluster}E": (128 if cluster else 64,)  # stream<RULE, CLUSTER>
+                       for rule in range(5) for cluster in range(2)},
+}
 # Of adam_clip's fast path, for each of a thread's four elements: all that is issued, and from the first
 # multiplication to the sum over the warp, which leaves out addresses, hyperparameters and the tally's
 # last steps.
@@ -228,6 +236,16 @@ class Checker:
             self.check(not re.search(r"\b(?:min|max)(?:\.ftz)?(?:\.NaN)?\.f32", ptx), where, "min or max lose a NaN")
             self.check(not re.search(r"\bfma\.", ptx), where, "contracted arithmetic")
 
+    def network(self, path, arch, parts):
+        """Addresses are known to be of shared or of global memory but where a block of a cluster writes to another."""
+        for where, _, _, ptx in self.kernels(path, arch, parts):
+            loads, stores = (len(re.findall(rf"\b{kind}(?:\.v[24])?\.[bfsu]\d", ptx)) for kind in ("ld", "st"))
+            others, barriers = ptx.count("mapa"), ptx.count("barrier.cluster.arrive")
+            is_cluster = "Lb1E" in where and int(arch) >= 90
+            self.check(not loads, where, f"{loads} loads from memory of either kind")
+            self.check(bool(stores) == bool(others) == bool(barriers) == is_cluster, where,
+                       f"{stores} stores to memory of either kind, {others} addresses of other blocks, {barriers} barriers of the cluster")
+
     def other(self, path, arch, parts):
         for where, (_, wide), n, _ in self.kernels(path, arch, parts):
             self.check(bool(n["st.global.v4"]) == wide, where, f"{n['st.global.v4']} float4 stores")
@@ -244,6 +262,8 @@ def main(nvcc, source, work):
             checker.layer(path, arch, parts)
         for path, parts in OTHERS.items():
             checker.other(path, arch, parts)
+        for path, parts in NETWORKS.items():
+            checker.network(path, arch, parts)
     if not checker.cuobjdump:
         print("no cuobjdump: SASS not read, PTX and ptxas' report only")
     print("\n".join(checker.broken))

@@ -300,13 +300,6 @@ static int open_barrier(block *b) {
     return 1;
 }
 
-/* Blocks that have returned are not waited for, as on the device. */
-static void open_barriers() {
-    int n_opened = 0;
-    for (int b = 0; b < n_blocks; b++) n_opened += open_barrier(&cluster[b]);
-    if (!n_opened) open(n_blocks * n_threads, set);
-}
-
 static void begin_block(block *b, fiber *its, uint3 index, dim3 size) {
     *b = {};
     b->index = index;
@@ -332,26 +325,52 @@ static void end_block(block *b) {
     }
 }
 
-static void run_cluster() {
-    static int turn[MAX_CLUSTER * MAX_THREADS];
-    const int n = n_blocks * n_threads;
+static void shuffle(int *turn, int n) {
+    for (int i = n - 1; order > 1 && i > 0; i--) {
+        int k = below(i + 1), t = turn[i];
+        turn[i] = turn[k], turn[k] = t;
+    }
+}
+
+static void in_order(int *turn, int n) {
     for (int i = 0; i < n; i++) turn[i] = order == 1 ? n - 1 - i : i;
-    for (int n_done = 0; n_done < n;) {
-        for (int i = n - 1; order > 1 && i > 0; i--) {
-            int k = below(i + 1), t = turn[i];
-            turn[i] = turn[k], turn[k] = t;
-        }
+}
+
+/* Every thread of the block that can goes on to where it waits. */
+static int run_round(block *b) {
+    static int turn[MAX_THREADS];
+    int n_ran = 0;
+    in_order(turn, n_threads);
+    shuffle(turn, n_threads);
+    for (int i = 0; i < n_threads; i++) {
+        fiber *f = &b->fibers[turn[i]];
+        if (f->at != READY) continue;
+        resume(f);
+        n_ran++;
+        b->n_done += f->at == DONE;
+    }
+    if (n_ran && b->n_done == n_threads) end_block(b);
+    return n_ran;
+}
+
+/* A block runs until it waits for the others, or in shuffled orders for some while. Blocks that have
+ * returned are not waited for, as on the device. */
+static void run_cluster() {
+    int turn[MAX_CLUSTER], n_done = 0;
+    in_order(turn, n_blocks);
+    while (n_done < n_blocks) {
         int n_ran = 0;
-        for (int i = 0; i < n; i++) {
-            fiber *f = &set[turn[i]];
-            if (f->at != READY) continue;
-            resume(f);
-            n_ran++;
-            if (f->at != DONE) continue;
-            n_done++;
-            if (++f->of->n_done == n_threads) end_block(f->of);
+        shuffle(turn, n_blocks);
+        for (int i = 0; i < n_blocks; i++) {
+            block *b = &cluster[turn[i]];
+            int before = b->n_done == n_threads;
+            while (run_round(b) || open_barrier(b)) {
+                n_ran++;
+                if (order > 1 && below(2)) break;
+            }
+            n_done += !before && b->n_done == n_threads;
         }
-        if (!n_ran) open_barriers();
+        if (!n_ran) open(n_blocks * n_threads, set);
     }
     __tsan_acquire(&finished);
     for (int b = 0; b < n_blocks; b++)

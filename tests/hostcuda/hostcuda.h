@@ -86,7 +86,8 @@ void *hostcuda_shared(const void *key, size_t bytes);
 #define KP_DYNAMIC_SHARED(type, name) type *const name = (type *)hostcuda_dynamic_shared()
 void *hostcuda_dynamic_shared();
 
-/* Clusters. Their blocks run at the same time; under TSan only the cluster's barrier orders them.
+/* Clusters. Their blocks run at the same time, in orders 0 and 1 one as far as it gets before the next, so
+ * that a missing barrier of the cluster shows; under TSan only the cluster's barrier orders them.
  * Another block's memory may be named from its first step to its return. */
 void hostcuda_cluster_sync(const char *file, int line);
 int hostcuda_cluster_rank();

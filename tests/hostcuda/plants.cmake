@@ -211,7 +211,7 @@ kp_add_plant(nothing_in_a_cluster ${stream} CLUSTER 4 FROM "a member is a team's
 
 # Blocks that read what a neighbour sends before it has been awaited.
 kp_add_plant(inputs_of_other_blocks_not_awaited ${stream} CLUSTER 4
-    FROM "            sync();\n            const float *xs" TO "            __syncthreads();\n            const float *xs"
+    FROM "            sync();\n            const float *xs" TO "            if (l) __syncthreads();\n            else sync();\n            const float *xs"
     PLAIN "differs:" ASAN "differs:" TSAN "${race}")
 
 kp_add_plant(dx_of_other_blocks_not_awaited ${stream} CLUSTER 4
@@ -242,9 +242,10 @@ kp_add_plant(dx_of_updated_weights ${stream}
     TO "step(at, i < units_ ? xj * ds[i] : 0.0f);\n                if (l) sum = fmaf(w[at], ds[i], sum);"
     ${wrong})
 
+set(elsewhere "hostcuda: .*instead")
 kp_add_plant(lanes_without_an_input_leave ${stream}
     FROM "            for (int i = lane; is_there" TO "            if (!is_there) break;\n            for (int i = lane; is_there"
-    ${deadlock})
+    PLAIN "${elsewhere}" ASAN "${elsewhere}" TSAN "${elsewhere}")
 
 kp_add_plant(next_sample_in_the_place_of_this ${stream}
     FROM "t + 1), next);" TO "t + 1), x0);"

@@ -73,6 +73,8 @@ static kp_units_member member_of(const setting *s, int member) {
     return m;
 }
 
+static double kappa_of(const setting *s, int member) { return s->kappa * (1 + 0.2 * member); }
+
 /* ---- a population that learns ------------------------------------------------------------------
  */
 
@@ -114,7 +116,10 @@ static kp_status open_optim(world *w, kp_err *err) {
             .momentum = 0.5,
             .weight_decay = 0.01,
             .grad_norm = INFINITY,
-            .clip = { .kappa = w->s->kappa, .bias = 1, .norm = 1, .last_layer = 1 },
+            .clip = { .kappa = kappa_of(w->s, w->first + p),
+                      .bias = 1,
+                      .norm = 1,
+                      .last_layer = 1 },
         };
     return kp_optim_open(&w->optim, w->backend, &w->layout, w->P,
                          &(kp_optim_options){ .rule = w->s->rule, .member = m }, w->theta, w->grad,
@@ -219,7 +224,7 @@ static int64_t place(const reference *r, int l, part what, int o, int j) {
 
 static float within(const reference *r, int l, double x) {
     const kp_tensor *t = tensor(r, l, WEIGHT);
-    double bound = r->w->s->kappa * (double)t->scale_fan_in;
+    double bound = kappa_of(r->w->s, r->w->first + r->member) * (double)t->scale_fan_in;
     return (float)(x > bound ? (double)(float)bound : x < -bound ? -(double)(float)bound : x);
 }
 
