@@ -39,7 +39,7 @@ static void close_run(run *r) {
 static kp_status open_run(run *r, int P, int n_threads, const char *const *set,
                           const char *const *more, kp_err *err) {
     static const char *const always[] = {
-        "train.samples=1000000000000",
+        "train.samples=1000000000",
         "stream.task_samples=5000",
         "log.interval_steps=1000000000",
         "diag.units=false",
