@@ -20,6 +20,7 @@ enum { NAME = 18 }; /* width of names before their meaning */
 
 static void print_named(const char *name, const char *what) {
     int n = printf("  %-*s", NAME, name);
+    if (n > NAME + 2) n = printf("\n%*s", NAME + 2, "") - 1; /* a long name has a line of its own */
     kp_print_wrapped(n, what);
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "data/data.h"
+#include "kappa/choices.h"
 #include "settings.h"
 
 enum { MAX_DEPTH = 8, MAX_WIDTHS = 7, MOST_TASKS = 1 << 30 };
@@ -228,6 +229,11 @@ static kp_status check_stream(const kp_config *c, kp_err *err) {
     if (*c->data.permutations && c->stream.problem == KP_PROBLEM_STATIONARY)
         return kp_fail(err, KP_BAD_CONFIG,
                        "data.permutations: a stationary stream (stream.problem) permutes nothing");
+    if (c->optim.rule == KP_RULE_MADAM && (c->optim.cbp.rate > 0 || c->optim.redo.every > 0))
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "optim.rule: madam multiplies weights, so it could not use a unit of %s, "
+                       "whose outgoing weights begin at 0",
+                       c->optim.cbp.rate > 0 ? "optim.cbp.rate" : "optim.redo.every");
     if (c->train.samples / c->stream.task_samples > MOST_TASKS)
         return kp_fail(err, KP_BAD_CONFIG,
                        "stream.task_samples is %" PRId64 ": more than %d tasks in %" PRId64

@@ -151,7 +151,7 @@ static const kp_key keys[] = {
     M_DOUBLE("optim.cbp.decay", optim.cbp.decay, 0, 0.999999999, "0.99",
              "Continual backprop: decay of a unit's utility."),
     { "optim.cbp.maturity", KP_KEY_INT64, AT(int64_t, optim.cbp.maturity), 0, NULL, 0, MOST, 0,
-      "100", "samples", 1, "Continual backprop: age below which a unit is not replaced." },
+      "100", "samples", 1, "Continual backprop: age up to which a unit is not replaced." },
     INT64("optim.redo.every", optim.redo.every, 0, MOST, "0", "samples",
           "ReDo: time between recyclings of dormant units; 0: none."),
     M_DOUBLE("optim.redo.tau", optim.redo.tau, 0, 1, "0.025",

@@ -133,7 +133,7 @@ KP_HD void kp_mlp_first_half(const int rule, const int terms, const int does, co
                              kp_mlp_group *u, int o, kp_mlp_steps *steps) {
     const int states = kp_mlp_states(rule, does);
     KP_UNROLL for (int r = 0; r < R; r++) {
-        __builtin_prefetch(u->weight[r] + o + u->skip[r], does & KP_MLP_UPDATE);
+        __builtin_prefetch(u->weight[r] + o + u->skip[r], 1);
         if (states > 0) __builtin_prefetch(u->state0[r] + o + u->skip[r], 1);
         if (states > 1) __builtin_prefetch(u->state1[r] + o + u->skip[r], 1);
     }
@@ -142,7 +142,7 @@ KP_HD void kp_mlp_first_half(const int rule, const int terms, const int does, co
             const int c = o + k * KP_VEC;
             const kp_vec d = kp_vec_load(u->d + c);
             KP_UNROLL for (int r = 0; r < R; r++) {
-                kp_vec s, t, g = kp_mlp_penalty1(terms, u->x[r] * d, u->weight[r], u->anchor[r], c, &u->h);
+                kp_vec s = kp_vec_all(0), t = s, g = kp_mlp_penalty1(terms, u->x[r] * d, u->weight[r], u->anchor[r], c, &u->h);
                 if (states > 0) s = kp_vec_load(u->state0[r] + c);
                 if (states > 1) t = kp_vec_load(u->state1[r] + c);
                 steps->along[r][k] = kp_mlp_state1(rule, g, &s, &t, &steps->below[r][k], &u->h);
@@ -158,7 +158,7 @@ KP_HD void kp_mlp_second_half(const int rule, const int terms, const int does, c
     const int next = does & KP_MLP_NEXT, after = does & KP_MLP_AFTER;
     KP_UNROLL for (int k = 0; k < KP_MLP_PARTS; k++) {
         const int c = o + k * KP_VEC;
-        kp_vec d, sum, sum_after;
+        kp_vec d = kp_vec_all(0), sum = d, sum_after = d;
         if (does & KP_MLP_BACK) d = kp_vec_load(u->d + c);
         if (next) sum = kp_vec_load(u->z + c);
         if (after) sum_after = kp_vec_load(u->after + c);
@@ -180,9 +180,16 @@ KP_HD void kp_mlp_second_half(const int rule, const int terms, const int does, c
     }
 }
 
+/* Under AddressSanitizer one function does it all: a loop for each combination takes minutes to compile. */
+#ifdef __SANITIZE_ADDRESS__
+#define KP_MLP_TAKE static __attribute__((noinline))
+#else
+#define KP_MLP_TAKE KP_HD
+#endif
+
 /* R rows; those of `ahead` are asked for. Where a rule divides, the square roots of some columns are taken before
  * the quotients of those before them, so that neither waits for the other. */
-KP_HD void kp_mlp_take_rows(const int rule, const int terms, const int does, const int R,
+KP_MLP_TAKE void kp_mlp_take_rows(const int rule, const int terms, const int does, const int R,
                             kp_mlp_pass *p, const int32_t *j, const int32_t *ahead) {
     const int row = p->row, states = kp_mlp_states(rule, does);
     kp_mlp_group u;

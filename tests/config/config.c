@@ -117,6 +117,9 @@ static const struct {
       "data.set is custom: say in data.dir where its files are" },
     { "permutations of nothing", STREAM "stream.problem: stationary\ndata.permutations: a.npy\n",
       "data.permutations: a stationary stream (stream.problem) permutes nothing" },
+    { "units that cannot grow", STREAM "optim: { rule: madam, redo.every: 100 }\n",
+      "optim.rule: madam multiplies weights, so it could not use a unit of optim.redo.every, whose "
+      "outgoing weights begin at 0" },
     { "too many tasks", STREAM "train.samples: 9007199254740992\nstream.task_samples: 1\n",
       "stream.task_samples is 1: more than 1073741824 tasks in 9007199254740992 samples" },
     { "no such device", HEAD "device: gpu\n",
