@@ -52,8 +52,9 @@ const kp_command kp_command_report = {
     .run = run,
     .help = "usage: kappa report RUN ... [-o DIR]\n\n"
             "  RUN     a run, or a folder of runs (a study's)\n"
-            "  -o DIR  where report.txt, curves-GAME.csv and curves-GAME.png go (for streams: the problem and\n"
-            "          data set); else report/ in the run or the folder, or here where several are named\n\n"
+            "  -o DIR  where report.txt, curves-GAME.csv and curves-GAME.png go (for\n"
+            "          streams: the problem and data set); else report/ in the run or the\n"
+            "          folder, or here where several are named\n\n"
             "Runs that differ in the seed alone are one row: means and a 95% interval.\n"
             "Curves need gnuplot; without it the rest is written, and the exit code is 4.\n\n"
             "example: kappa report runs/atari_replay_ratio_small\n",

@@ -23,7 +23,7 @@ static kp_status read_weights(const kp_layout *layout, const char *path, float *
     kp_status st = kp_safetensors_open(&file, path, err);
     for (int i = 0; !st && i < layout->n_tensors; i++) {
         const kp_tensor *t = &layout->tensor[i];
-        kp_array a;
+        kp_array a = { 0 };
         float *canonical = malloc((size_t)t->count * sizeof *canonical);
         if (!canonical) st = kp_fail(err, KP_BAD_CONFIG, "%s: out of host memory", path);
         if (!st) st = kp_safetensors_find(file, t->name, &a, err);

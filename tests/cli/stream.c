@@ -64,7 +64,8 @@ Test(cli_stream, a_signal_saves_and_resuming_goes_on) {
 }
 
 Test(cli_stream, exit_codes) {
-    expect_says(PROGRAM("train", SMALL, "data.dir=nowhere"), 3, "", "nowhere: cannot open the folder");
+    expect_says(PROGRAM("train", SMALL, "data.dir=nowhere"), 3, "",
+                "nowhere: cannot open the folder");
     streams_put("data", "train-images-idx3-ubyte", "\0\0\x08\x03", 4);
     expect_says(PROGRAM("train", SMALL), 3, "", "train-images-idx3-ubyte: ");
     cr_expect(!kp_file_exists("runs/input_permuted-custom-adam-kappanone-s0/run.json"),
