@@ -17,6 +17,10 @@ KP_HD kp_vec_count kp_vec_same(kp_vec_count n, kp_vec a, kp_vec b) {
     __mmask16 same = _mm512_cmpeq_epi32_mask(_mm512_castps_si512(a), _mm512_castps_si512(b));
     return (kp_vec_count)_mm512_mask_add_epi32((__m512i)n, same, (__m512i)n, _mm512_set1_epi32(1));
 }
+KP_HD kp_vec kp_vec_normal(kp_vec a) {
+    return _mm512_maskz_mov_ps(
+        _mm512_cmp_ps_mask(_mm512_abs_ps(a), _mm512_set1_ps(0x1p-126f), _CMP_NLT_UQ), a);
+}
 KP_HD uint64_t kp_vec_nonzero(kp_vec a) {
     return _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_NEQ_UQ);
 }
@@ -33,6 +37,10 @@ KP_HD kp_vec kp_vec_max(kp_vec a, kp_vec b) { return _mm256_max_ps(a, b); }
 KP_HD kp_vec_count kp_vec_same(kp_vec_count n, kp_vec a, kp_vec b) {
     __m256i same = _mm256_cmpeq_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b));
     return (kp_vec_count)_mm256_sub_epi32((__m256i)n, same); /* -1 where they are */
+}
+KP_HD kp_vec kp_vec_normal(kp_vec a) {
+    __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+    return _mm256_and_ps(a, _mm256_cmp_ps(size, _mm256_set1_ps(0x1p-126f), _CMP_NLT_UQ));
 }
 KP_HD uint64_t kp_vec_nonzero(kp_vec a) {
     return (uint64_t)_mm256_movemask_ps(_mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_NEQ_UQ));
@@ -61,6 +69,10 @@ KP_HD kp_vec kp_vec_max(kp_vec a, kp_vec b) {
 KP_HD kp_vec_count kp_vec_same(kp_vec_count n, kp_vec a, kp_vec b) {
     return n - ((kp_vec_count)a == (kp_vec_count)b); /* -1 where they are */
 }
+KP_HD kp_vec kp_vec_normal(kp_vec a) {
+    for (int i = 0; i < 4; i++) a[i] = fabsf(a[i]) < 0x1p-126f ? 0.0f : a[i];
+    return a;
+}
 KP_HD uint64_t kp_vec_nonzero(kp_vec a) {
     uint64_t bits = 0;
     for (int i = 0; i < 4; i++) bits |= (uint64_t)(a[i] != 0.0f) << i;
@@ -69,7 +81,8 @@ KP_HD uint64_t kp_vec_nonzero(kp_vec a) {
 #endif
 
 /* Above: min(a, b) is a < b ? a : b, and max alike: b where one is NaN. same: one more in each element of
- * n where a and b have the same bits. nonzero: a bit for each element, NaN included. */
+ * n where a and b have the same bits. normal: a, or +0 where a is subnormal or
+ * 0. nonzero: a bit for each element, NaN included. */
 
 #define KP_VEC    (KP_VEC_BYTES / 4) /* floats */
 #define KP_UNROLL _Pragma("GCC unroll 16")

@@ -31,8 +31,8 @@ typedef struct {               /* all borrowed; no overlap */
 
 /* One element, up to the clip; g with its penalties. */
 KP_HD float kp_adam1(float x, float g, float *m, float *v, kp_adam_hyper h) {
-    *m = fmaf(h.beta1, *m, h.one_minus_beta1 * g);
-    *v = fmaf(h.beta2, *v, h.one_minus_beta2 * g * g);
+    *m = kp_settle(fmaf(h.beta1, *m, h.one_minus_beta1 * g));
+    *v = kp_settle(fmaf(h.beta2, *v, h.one_minus_beta2 * g * g));
     return fmaf(-h.step_size, *m / fmaf(sqrtf(*v), h.rsqrt_bc2, h.eps), h.decay * x);
 }
 

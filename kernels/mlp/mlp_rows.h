@@ -61,108 +61,163 @@ KP_HD kp_mlp_constants kp_mlp_constants_of(const kp_mlp_hyper *h) {
     };
 }
 
-/* kp_sgd_plain1, kp_sgd1, kp_adam1, kp_rmsprop1 and kp_rmsprop_centered1 of the rules' own headers,
- * operation for operation; s, t: the state. terms: there may be a decay. */
-KP_HD kp_vec kp_mlp_rule1(const int rule, const int terms, kp_vec x, kp_vec g, kp_vec *s, kp_vec *t,
-                          const kp_mlp_constants *h) {
-    if (rule == KP_MLP_SGD) return kp_vec_fma(h->step, g, x);
-    if (rule == KP_MLP_MOMENTUM) {
-        *s = kp_vec_fma(h->beta1, *s, g);
-        return kp_vec_fma(h->step, *s, x);
-    }
+/* A rule in two halves: the state, then the weight. They are kp_sgd_plain1, kp_sgd1, kp_adam1, kp_rmsprop1 and
+ * kp_rmsprop_centered1 of the rules' own headers, operation for operation. */
+KP_HD int kp_mlp_divides(const int rule) { return rule > KP_MLP_MOMENTUM; }
+
+/* s, t: the state; returns what the step goes along, to be divided by `below`. */
+KP_HD kp_vec kp_mlp_state1(const int rule, kp_vec g, kp_vec *s, kp_vec *t, kp_vec *below,
+                           const kp_mlp_constants *h) {
+    if (rule == KP_MLP_SGD) return g;
+    if (rule == KP_MLP_MOMENTUM) return *s = kp_vec_normal(kp_vec_fma(h->beta1, *s, g));
     if (rule == KP_MLP_ADAM) {
-        *s = kp_vec_fma(h->beta1, *s, h->one_minus_beta1 * g);
-        *t = kp_vec_fma(h->beta2, *t, h->one_minus_beta2 * g * g);
-        kp_vec below = kp_vec_fma(kp_vec_sqrt(*t), h->rsqrt_bc2, h->eps);
-        if (terms) x = h->decay * x;
-        return kp_vec_fma(h->step, *s / below, x);
+        *s = kp_vec_normal(kp_vec_fma(h->beta1, *s, h->one_minus_beta1 * g));
+        *t = kp_vec_normal(kp_vec_fma(h->beta2, *t, h->one_minus_beta2 * g * g));
+        *below = kp_vec_fma(kp_vec_sqrt(*t), h->rsqrt_bc2, h->eps);
+        return *s;
     }
-    *s = kp_vec_fma(h->beta2, *s, h->one_minus_beta2 * g * g);
+    *s = kp_vec_normal(kp_vec_fma(h->beta2, *s, h->one_minus_beta2 * g * g));
     kp_vec variance = *s;
     if (rule == KP_MLP_RMSPROP_CENTERED) {
-        *t = kp_vec_fma(h->beta2, *t, h->one_minus_beta2 * g);
+        *t = kp_vec_normal(kp_vec_fma(h->beta2, *t, h->one_minus_beta2 * g));
         variance = kp_vec_max(kp_vec_all(0), kp_vec_fma(-*t, *t, *s)); /* NaN stays */
     }
-    return kp_vec_fma(h->step, g / (kp_vec_sqrt(variance) + h->eps), x);
+    *below = kp_vec_sqrt(variance) + h->eps;
+    return g;
+}
+
+/* The weight before the clip. terms: Adam's may decay. */
+KP_HD kp_vec kp_mlp_weight1(const int rule, const int terms, kp_vec x, kp_vec along, kp_vec below,
+                            const kp_mlp_constants *h) {
+    if (kp_mlp_divides(rule)) along = along / below;
+    if (terms && rule == KP_MLP_ADAM) x = h->decay * x;
+    return kp_vec_fma(h->step, along, x);
 }
 
 /* kp_penalty, where there may be one. */
-KP_HD kp_vec kp_mlp_penalty1(const int terms, kp_vec g, kp_vec x, const float *anchor, int at,
+KP_HD kp_vec kp_mlp_penalty1(const int terms, kp_vec g, const float *weight, const float *anchor, int at,
                              const kp_mlp_constants *h) {
-    if (terms && h->has_l2) g = kp_vec_fma(h->l2, x, g);
-    if (terms && h->has_l2init) g = kp_vec_fma(h->l2init, x - kp_vec_load(anchor + at), g);
+    if (terms && h->has_l2) g = kp_vec_fma(h->l2, kp_vec_load(weight + at), g);
+    if (terms && h->has_l2init)
+        g = kp_vec_fma(h->l2init, kp_vec_load(weight + at) - kp_vec_load(anchor + at), g);
     return g;
 }
 
 /* ---- rows -------------------------------------------------------------------------------------- */
 
-enum { KP_MLP_AT_ONCE = 4 };
+enum { KP_MLP_AT_ONCE = 4, KP_MLP_PARTS = KP_MLP_LANES / KP_VEC };
 
-/* R rows; those of `ahead` are asked for. */
+/* Rows that are taken at once. */
+typedef struct {
+    kp_mlp_constants h;
+    kp_vec high, low;
+    kp_vec_count same;
+    const float *d, *anchor[KP_MLP_AT_ONCE];
+    float *z, *after, *weight[KP_MLP_AT_ONCE], *state0[KP_MLP_AT_ONCE], *state1[KP_MLP_AT_ONCE];
+    int64_t skip[KP_MLP_AT_ONCE]; /* from a row to that which is asked for */
+    kp_vec x[KP_MLP_AT_ONCE], next[KP_MLP_AT_ONCE], dot[KP_MLP_AT_ONCE][KP_MLP_PARTS];
+} kp_mlp_group;
+
+/* Of KP_MLP_LANES columns, between the halves of a rule. */
+typedef struct {
+    kp_vec along[KP_MLP_AT_ONCE][KP_MLP_PARTS], below[KP_MLP_AT_ONCE][KP_MLP_PARTS];
+} kp_mlp_steps;
+
+KP_HD int kp_mlp_states(const int rule, const int does) {
+    if (!(does & KP_MLP_UPDATE) || rule == KP_MLP_SGD) return 0;
+    return rule == KP_MLP_ADAM || rule == KP_MLP_RMSPROP_CENTERED ? 2 : 1;
+}
+
+/* Columns o ... of the rows: their state. */
+KP_HD void kp_mlp_first_half(const int rule, const int terms, const int does, const int R,
+                             kp_mlp_group *u, int o, kp_mlp_steps *steps) {
+    const int states = kp_mlp_states(rule, does);
+    KP_UNROLL for (int r = 0; r < R; r++) {
+        __builtin_prefetch(u->weight[r] + o + u->skip[r], does & KP_MLP_UPDATE);
+        if (states > 0) __builtin_prefetch(u->state0[r] + o + u->skip[r], 1);
+        if (states > 1) __builtin_prefetch(u->state1[r] + o + u->skip[r], 1);
+    }
+    if (does & KP_MLP_UPDATE)
+        KP_UNROLL for (int k = 0; k < KP_MLP_PARTS; k++) {
+            const int c = o + k * KP_VEC;
+            const kp_vec d = kp_vec_load(u->d + c);
+            KP_UNROLL for (int r = 0; r < R; r++) {
+                kp_vec s, t, g = kp_mlp_penalty1(terms, u->x[r] * d, u->weight[r], u->anchor[r], c, &u->h);
+                if (states > 0) s = kp_vec_load(u->state0[r] + c);
+                if (states > 1) t = kp_vec_load(u->state1[r] + c);
+                steps->along[r][k] = kp_mlp_state1(rule, g, &s, &t, &steps->below[r][k], &u->h);
+                if (states > 0) kp_vec_store(u->state0[r] + c, s);
+                if (states > 1) kp_vec_store(u->state1[r] + c, t);
+            }
+        }
+}
+
+/* Their weights, and the sums. */
+KP_HD void kp_mlp_second_half(const int rule, const int terms, const int does, const int R,
+                              kp_mlp_group *u, int o, const kp_mlp_steps *steps) {
+    const int next = does & KP_MLP_NEXT, after = does & KP_MLP_AFTER;
+    KP_UNROLL for (int k = 0; k < KP_MLP_PARTS; k++) {
+        const int c = o + k * KP_VEC;
+        kp_vec d, sum, sum_after;
+        if (does & KP_MLP_BACK) d = kp_vec_load(u->d + c);
+        if (next) sum = kp_vec_load(u->z + c);
+        if (after) sum_after = kp_vec_load(u->after + c);
+        KP_UNROLL for (int r = 0; r < R; r++) {
+            kp_vec w = kp_vec_load(u->weight[r] + c);
+            if (does & KP_MLP_BACK) u->dot[r][k] = kp_vec_fma(w, d, u->dot[r][k]);
+            if (does & KP_MLP_UPDATE) {
+                const kp_vec free_ = kp_mlp_weight1(rule, terms, w, steps->along[r][k], steps->below[r][k],
+                                                    &u->h);
+                w = kp_vec_max(u->low, kp_vec_min(u->high, free_)); /* kp_clip */
+                u->same = kp_vec_same(u->same, w, free_);
+                kp_vec_store(u->weight[r] + c, w);
+            }
+            if (next) sum = kp_vec_fma(u->next[r], w, sum);
+            if (after) sum_after = kp_vec_fma(u->x[r], w, sum_after);
+        }
+        if (next) kp_vec_store(u->z + c, sum);
+        if (after) kp_vec_store(u->after + c, sum_after);
+    }
+}
+
+/* R rows; those of `ahead` are asked for. Where a rule divides, the square roots of some columns are taken before
+ * the quotients of those before them, so that neither waits for the other. */
 KP_HD void kp_mlp_take_rows(const int rule, const int terms, const int does, const int R,
                             kp_mlp_pass *p, const int32_t *j, const int32_t *ahead) {
-    enum { PARTS = KP_MLP_LANES / KP_VEC };
-    const int updates = does & KP_MLP_UPDATE, back = does & KP_MLP_BACK, next = does & KP_MLP_NEXT,
-              after = does & KP_MLP_AFTER;
-    const int one = updates && rule != KP_MLP_SGD,
-              two = updates && (rule == KP_MLP_ADAM || rule == KP_MLP_RMSPROP_CENTERED);
-    const int row = p->row;
-    const kp_mlp_constants h = kp_mlp_constants_of(&p->h);
-    const kp_vec high = kp_vec_all(p->bound), low = kp_vec_all(-p->bound);
-    const float *d = p->d;
-    float *z = p->z, *za = p->after, *weight[KP_MLP_AT_ONCE], *state0[KP_MLP_AT_ONCE],
-          *state1[KP_MLP_AT_ONCE];
-    const float *anchor[KP_MLP_AT_ONCE];
-    int64_t skip[KP_MLP_AT_ONCE];
-    kp_vec_count same = p->same;
-    kp_vec x[KP_MLP_AT_ONCE], xn[KP_MLP_AT_ONCE], dot[KP_MLP_AT_ONCE][PARTS];
+    const int row = p->row, states = kp_mlp_states(rule, does);
+    kp_mlp_group u;
+    kp_mlp_steps steps;
+    u.h = kp_mlp_constants_of(&p->h);
+    u.high = kp_vec_all(p->bound), u.low = kp_vec_all(-p->bound);
+    u.same = p->same, u.d = p->d, u.z = p->z, u.after = p->after;
     KP_UNROLL for (int r = 0; r < R; r++) {
         const int64_t at = (int64_t)j[r] * row;
-        weight[r] = p->w + at;
-        skip[r] = (int64_t)(ahead[r] - j[r]) * row;
-        if (one) state0[r] = p->state[0] + at;
-        if (two) state1[r] = p->state[1] + at;
-        anchor[r] = terms && h.has_l2init ? p->anchor + at : NULL;
-        if (updates || after) x[r] = kp_vec_all(p->x[j[r]]);
-        if (next) xn[r] = kp_vec_all(p->next[j[r]]);
-        KP_UNROLL for (int k = 0; k < PARTS; k++) dot[r][k] = kp_vec_all(0);
+        u.weight[r] = p->w + at;
+        u.skip[r] = (int64_t)(ahead[r] - j[r]) * row;
+        if (states > 0) u.state0[r] = p->state[0] + at;
+        if (states > 1) u.state1[r] = p->state[1] + at;
+        u.anchor[r] = terms && u.h.has_l2init ? p->anchor + at : NULL;
+        if (does & (KP_MLP_UPDATE | KP_MLP_AFTER)) u.x[r] = kp_vec_all(p->x[j[r]]);
+        if (does & KP_MLP_NEXT) u.next[r] = kp_vec_all(p->next[j[r]]);
+        KP_UNROLL for (int k = 0; k < KP_MLP_PARTS; k++) u.dot[r][k] = kp_vec_all(0);
     }
-    for (int o = 0; o < row; o += KP_MLP_LANES) {
-        KP_UNROLL for (int r = 0; r < R; r++) {
-            __builtin_prefetch(weight[r] + o + skip[r], updates);
-            if (one) __builtin_prefetch(state0[r] + o + skip[r], 1);
-            if (two) __builtin_prefetch(state1[r] + o + skip[r], 1);
+    if ((does & KP_MLP_UPDATE) && kp_mlp_divides(rule)) {
+        kp_mlp_first_half(rule, terms, does, R, &u, 0, &steps);
+        for (int o = KP_MLP_LANES; o < row; o += KP_MLP_LANES) {
+            const kp_mlp_steps before = steps;
+            kp_mlp_first_half(rule, terms, does, R, &u, o, &steps);
+            kp_mlp_second_half(rule, terms, does, R, &u, o - KP_MLP_LANES, &before);
         }
-        KP_UNROLL for (int k = 0; k < PARTS; k++) {
-            const int c = o + k * KP_VEC;
-            kp_vec dc, sum, sum_after;
-            if (updates || back) dc = kp_vec_load(d + c);
-            if (next) sum = kp_vec_load(z + c);
-            if (after) sum_after = kp_vec_load(za + c);
-            KP_UNROLL for (int r = 0; r < R; r++) {
-                kp_vec w = kp_vec_load(weight[r] + c);
-                if (back) dot[r][k] = kp_vec_fma(w, dc, dot[r][k]);
-                if (updates) {
-                    kp_vec g = kp_mlp_penalty1(terms, x[r] * dc, w, anchor[r], c, &h), s, t;
-                    if (one) s = kp_vec_load(state0[r] + c);
-                    if (two) t = kp_vec_load(state1[r] + c);
-                    kp_vec stepped = kp_mlp_rule1(rule, terms, w, g, &s, &t, &h);
-                    if (one) kp_vec_store(state0[r] + c, s);
-                    if (two) kp_vec_store(state1[r] + c, t);
-                    w = kp_vec_max(low, kp_vec_min(high, stepped)); /* kp_clip */
-                    same = kp_vec_same(same, w, stepped);
-                    kp_vec_store(weight[r] + c, w);
-                }
-                if (next) sum = kp_vec_fma(xn[r], w, sum);
-                if (after) sum_after = kp_vec_fma(x[r], w, sum_after);
-            }
-            if (next) kp_vec_store(z + c, sum);
-            if (after) kp_vec_store(za + c, sum_after);
+        kp_mlp_second_half(rule, terms, does, R, &u, row - KP_MLP_LANES, &steps);
+    } else {
+        for (int o = 0; o < row; o += KP_MLP_LANES) {
+            kp_mlp_first_half(rule, terms, does, R, &u, o, &steps);
+            kp_mlp_second_half(rule, terms, does, R, &u, o, &steps);
         }
     }
-    if (back)
-        KP_UNROLL for (int r = 0; r < R; r++) p->dx[j[r]] = kp_vec_add_lanes(dot[r]);
-    if (updates) p->same = same, p->n_updated += (int64_t)R * row;
+    if (does & KP_MLP_BACK)
+        KP_UNROLL for (int r = 0; r < R; r++) p->dx[j[r]] = kp_vec_add_lanes(u.dot[r]);
+    if (does & KP_MLP_UPDATE) p->same = u.same, p->n_updated += (int64_t)R * row;
 }
 
 #define KP_MLP_ROWS(name, rule, terms, does, R)                                                    \

@@ -29,14 +29,14 @@ typedef struct {     /* all borrowed; no overlap */
 
 /* One element, up to the clip; g with its penalties. */
 KP_HD float kp_rmsprop1(float x, float g, float *v, kp_rmsprop_hyper h) {
-    *v = fmaf(h.beta, *v, h.one_minus_beta * g * g);
+    *v = kp_settle(fmaf(h.beta, *v, h.one_minus_beta * g * g));
     return fmaf(-h.step_size, g / (sqrtf(*v) + h.eps), x);
 }
 
 /* The same, centered. Rounding may leave the variance of a steady gradient below zero. */
 KP_HD float kp_rmsprop_centered1(float x, float g, float *v, float *mean, kp_rmsprop_hyper h) {
-    *v = fmaf(h.beta, *v, h.one_minus_beta * g * g);
-    *mean = fmaf(h.beta, *mean, h.one_minus_beta * g);
+    *v = kp_settle(fmaf(h.beta, *v, h.one_minus_beta * g * g));
+    *mean = kp_settle(fmaf(h.beta, *mean, h.one_minus_beta * g));
     float variance = fmaf(-*mean, *mean, *v);
     variance = variance < 0.0f ? 0.0f : variance; /* NaN stays */
     return fmaf(-h.step_size, g / (sqrtf(variance) + h.eps), x);

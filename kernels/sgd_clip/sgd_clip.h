@@ -27,7 +27,7 @@ typedef struct {     /* all borrowed; no overlap */
 
 /* One element, up to the clip; g with its penalties. */
 KP_HD float kp_sgd1(float x, float g, float *u, kp_sgd_hyper h) {
-    *u = fmaf(h.momentum, *u, g);
+    *u = kp_settle(fmaf(h.momentum, *u, g));
     return fmaf(-h.step_size, *u, x);
 }
 

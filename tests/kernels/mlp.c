@@ -236,6 +236,46 @@ Test(mlp, what_a_sample_leaves) {
     }
 }
 
+/* In floats, as mlp.h says. */
+static float z_of(const net *n, int l, int o, const float *theta, const float *x) {
+    float z = theta[n->s.bias[l] + o];
+    for (int j = 0; j < n->s.in[l]; j++)
+        if (x[j] != 0) z = fmaf(x[j], theta[n->s.weight[l] + (int64_t)j * n->s.row[l] + o], z);
+    return z;
+}
+
+static float dx_of(const net *n, int l, int j, const float *theta, const float *d) {
+    float lane[KP_MLP_LANES] = { 0 };
+    const float *w = theta + n->s.weight[l] + (int64_t)j * n->s.row[l];
+    for (int o = 0; o < n->s.row[l]; o++)
+        lane[o % KP_MLP_LANES] = fmaf(w[o], d[o], lane[o % KP_MLP_LANES]);
+    for (int half = KP_MLP_LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+    return lane[0];
+}
+
+Test(mlp, sums_have_their_order) {
+    EACH_SPEC(spec) {
+        if (spec->layer_norm || spec->activation == KP_MLP_CRELU) continue;
+        net n = net_open(spec);
+        run(KP_OP_mlp_gradient, &n.gradient);
+        for (int p = 0; p < P; p++)
+            for (int l = 0; l + 1 < n.s.n_layers; l++) {
+                const float *theta = n.theta + p * n.s.N,
+                            *work = n.gradient.work + p * kp_mlp_work(&n.s);
+                const float *x = work + kp_mlp_x(&n.s, l + 1), *d = work + kp_mlp_d(&n.s, l);
+                for (int o = 0; o < n.s.out[l]; o++) {
+                    float z = z_of(&n, l, o, theta, work + kp_mlp_x(&n.s, l)),
+                          dx = dx_of(&n, l + 1, o, theta, work + kp_mlp_d(&n.s, l + 1));
+                    cr_expect_eq(x[o], kp_mlp_activate(spec->activation, z), "%s: z", spec->name);
+                    cr_expect_eq(d[o], kp_mlp_slope(spec->activation, dx, x[o]), "%s: dx",
+                                 spec->name);
+                }
+            }
+        net_close(&n);
+    }
+}
+
 Test(mlp, after_is_the_same_sample_with_other_weights) {
     EACH_SPEC(spec) {
         net n = net_open(spec);
