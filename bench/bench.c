@@ -17,6 +17,10 @@ const kp_bench_row kp_bench_table[] = {
     { "dqn_end_to_end", "one agent learning Pong: games, replay and updates, in agent steps",
       kp_bench_dqn_end_to_end, 0 },
     { "atari_env", "Pong in worker processes, on one core and on two", kp_bench_atari_env, 0 },
+    { "streaming", "a small network learning from a stream, alone and in populations",
+      kp_bench_streaming, 0 },
+    { "streaming_rules", "the same by every update rule, against sgd or adam with the clip",
+      kp_bench_streaming_rules, 0 },
     { 0 },
 };
 

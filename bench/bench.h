@@ -50,6 +50,14 @@ typedef struct {
     double reach; /* of the peer; NAN: none */
 } kp_bench_adam_size;
 
+/* How large the benchmarks of streams are. */
+typedef struct {
+    double seconds;       /* of one timing, of CPU time */
+    int P, large;         /* members of the population, and of that which is held against one of 2 */
+    const char *task;     /* "stream.task_samples=5000" */
+    const char *set, *folder; /* "data.set=custom" of images of 28 x 28 there; NULL: MNIST's as found */
+} kp_bench_stream_scale;
+
 /* The benchmarks. */
 kp_status kp_bench_adam_clip(const kp_bench_options *options, kp_err *err);
 kp_status kp_bench_adam_clip_sized(const kp_bench_options *options, int n_sizes,
@@ -58,7 +66,12 @@ kp_status kp_bench_dqn_update(const kp_bench_options *options, kp_err *err);
 kp_status kp_bench_dqn_population(const kp_bench_options *options, kp_err *err);
 kp_status kp_bench_dqn_end_to_end(const kp_bench_options *options, kp_err *err);
 kp_status kp_bench_atari_env(const kp_bench_options *options, kp_err *err);
-
+kp_status kp_bench_streaming(const kp_bench_options *options, kp_err *err);
+kp_status kp_bench_streaming_rules(const kp_bench_options *options, kp_err *err);
+kp_status kp_bench_streaming_scaled(const kp_bench_options *options,
+                                    const kp_bench_stream_scale *scale, kp_err *err);
+kp_status kp_bench_streaming_rules_scaled(const kp_bench_options *options,
+                                          const kp_bench_stream_scale *scale, kp_err *err);
 /* All benchmarks; ends with a row whose name is NULL. */
 extern const kp_bench_row kp_bench_table[];
 

@@ -10,6 +10,14 @@
  * no memory touched: the best of a few trials of some milliseconds. */
 double kp_gemm_peak(kp_pool *pool);
 
-/* One thread's loop (fma_loop.c, once for each vector width): runs n steps, returns FLOPs a step.
+/* Likewise pairs of a square root and a division by it, which Adam has one of for each weight. */
+double kp_root_peak(kp_pool *pool);
+
+/* Passes a second, of all threads together, that read and write n floats (a multiple of 16) of each of n_arrays that
+ * are the thread's own. NAN: no memory for them, or more than 256 arrays. */
+double kp_pass_peak(kp_pool *pool, int n_arrays, int64_t n);
+
+/* One thread's loop (fma_loop.c, once for each vector width): runs n steps, returns FLOPs (or
+ * pairs, stream_limits.c) a step.
  */
 typedef int (*kp_fma_loop)(int64_t n);

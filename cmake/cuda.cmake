@@ -33,7 +33,8 @@ function(kp_add_cuda_kernels)
     target_compile_features(kp_cuda_kernels PRIVATE cuda_std_17)
     target_compile_options(kp_cuda_kernels PRIVATE -fmad=false -prec-div=true -prec-sqrt=true
         -Werror all-warnings -Xcompiler -Wall,-Wextra,-Werror,-ffp-contract=off,-fvisibility=hidden)
-    target_include_directories(kp_cuda_kernels PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/kernels)
+    target_include_directories(kp_cuda_kernels PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/kernels
+        ${PROJECT_SOURCE_DIR}/csrc) # base/philox.h
     set_property(GLOBAL APPEND PROPERTY KAPPA_ROOMS kp_cuda_kernels)
     # nvcc makes C++ of a kernel's host side; C programs that link the static library name its runtime
     set_property(GLOBAL APPEND PROPERTY KAPPA_USES CUDA::cudart_static stdc++)

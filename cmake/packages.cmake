@@ -6,6 +6,7 @@ pkg_check_modules(FYAML REQUIRED IMPORTED_TARGET libfyaml)   # YAML with line nu
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)  # JSON
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)     # replay segments
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash) # checksums
+pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib)        # data sets in gzip
 if(KAPPA_TESTS)
     pkg_check_modules(CRITERION REQUIRED IMPORTED_TARGET criterion)
     pkg_check_modules(PNG REQUIRED IMPORTED_TARGET libpng)   # they look into pictures

@@ -21,10 +21,20 @@
     X(mlp_gradient)                                                                               \
     X(mlp_after)                                                                                  \
     X(mlp_stream)                                                                                 \
+    X(cbp)                                                                                        \
+    X(redo)                                                                                       \
     X(adam_clip)                                                                                  \
     X(sgd_clip)                                                                                   \
     X(rmsprop_clip)                                                                               \
-    X(optim_begin)
+    X(optim_begin)                                                                                \
+    X(noise)                                                                                      \
+    X(penalties)                                                                                  \
+    X(madam_clip)                                                                                 \
+    X(upgd_utility)                                                                               \
+    X(upgd_clip)                                                                                  \
+    X(shift_clip)                                                                                 \
+    X(si_path)                                                                                    \
+    X(si_consolidate)
 
 enum {
 #define KP_OP_ID(name) KP_OP_##name,

@@ -85,7 +85,12 @@ KP_HD uint64_t kp_vec_nonzero(kp_vec a) {
  * 0. nonzero: a bit for each element, NaN included. */
 
 #define KP_VEC    (KP_VEC_BYTES / 4) /* floats */
+/* Where fmaf is a call, unrolled loops win nothing and take minutes to compile. */
+#ifdef __FP_FAST_FMAF
 #define KP_UNROLL _Pragma("GCC unroll 16")
+#else
+#define KP_UNROLL _Pragma("GCC unroll 1")
+#endif
 
 typedef float kp_vec_at __attribute__((vector_size(KP_VEC_BYTES), aligned(4), may_alias));
 KP_HD kp_vec kp_vec_load(const float *p) { return (kp_vec) * (const kp_vec_at *)p; }

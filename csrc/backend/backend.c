@@ -73,6 +73,9 @@ const char *kp_backend_describe(const kp_backend *b) { return b->description; }
 const char *kp_backend_note(const kp_backend *b, int i) {
     return b->ops->note ? b->ops->note(b->impl, i) : NULL;
 }
+kp_status kp_backend_keep_choices(kp_backend *b, const char *folder, kp_err *err) {
+    return b->ops->keep_choices ? b->ops->keep_choices(b->impl, folder, err) : KP_OK;
+}
 int kp_backend_n_threads(const kp_backend *b) { return b->n_threads; }
 
 kp_status kp_backend_alloc(kp_backend *b, void **memory, size_t bytes, const char *what,

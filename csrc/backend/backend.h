@@ -24,6 +24,7 @@ typedef struct {
     void (*close)(void *impl);
     void (*describe)(const void *impl, char *text, size_t size); /* of what it runs on, one line */
     const char *(*note)(const void *impl, int i); /* kp_backend_note; NULL: there are none */
+    kp_status (*keep_choices)(void *impl, const char *folder, kp_err *err); /* NULL: it makes none */
 
     /* Zeroed, 64-byte aligned. KP_BAD_CONFIG says what was asked, what was free, which setting lowers it. */
     kp_status (*alloc)(void *impl, void **memory, size_t bytes, const char *what, kp_err *err);
@@ -63,6 +64,9 @@ kp_device_kind kp_backend_kind(const kp_backend *backend);
 const char *kp_backend_describe(const kp_backend *backend);
 /* Lines for a log on choices made while programs were planned, oldest first; NULL after the last. */
 const char *kp_backend_note(const kp_backend *backend, int i);
+/* Before programs are planned: choices that results depend on to the last bit (which way a convolution is
+ * done on a GPU) are taken from this folder where it has them, and kept in it. Made when there is one. */
+kp_status kp_backend_keep_choices(kp_backend *backend, const char *folder, kp_err *err);
 int kp_backend_n_threads(const kp_backend *backend);
 
 kp_status kp_backend_alloc(kp_backend *backend, void **memory, size_t bytes, const char *what,

@@ -15,26 +15,33 @@ typedef enum { /* never renumber: streams are part of a run's identity */
     KP_STREAM_ENV = 4,       /* seeds and no-op counts of training games */
     KP_STREAM_EVAL_ENV = 5,  /* the same of evaluation games */
     KP_STREAM_EVAL_ACT = 6,  /* evaluation's epsilon */
-    KP_STREAM_NOISE = 7,     /* noisy layers, shrink and perturb */
+    KP_STREAM_NOISE = 7,     /* noise on weights (kernels/noise) */
     KP_STREAM_DATA = 8,      /* shuffles and permutations */
     KP_STREAM_BOOTSTRAP = 9, /* confidence intervals */
+    KP_STREAM_UNITS = 10,    /* units that begin again (units/units.h) */
     KP_STREAM_TEST = 99
 } kp_stream_id;
 
 typedef struct { uint32_t x[4]; } kp_philox_block;
 
+#define KP_PHILOX_ROUNDS 10
+#define KP_PHILOX_K0     0x9E3779B9u /* what a round adds to the key */
+#define KP_PHILOX_K1     0xBB67AE85u
+
+KP_HD kp_philox_block kp_philox_round(kp_philox_block c, uint32_t k0, uint32_t k1) {
+    uint64_t a = (uint64_t)0xD2511F53u * c.x[0], b = (uint64_t)0xCD9E8D57u * c.x[2];
+    kp_philox_block next = { { (uint32_t)(b >> 32) ^ c.x[1] ^ k0, (uint32_t)b,
+                               (uint32_t)(a >> 32) ^ c.x[3] ^ k1, (uint32_t)a } };
+    return next;
+}
+
 KP_HD kp_philox_block kp_philox(uint64_t seed, uint32_t stream, uint64_t counter) {
     uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
     kp_philox_block c = { { (uint32_t)counter, (uint32_t)(counter >> 32), stream, 0 } };
-    for (int round = 0; round < 10; round++) {
-        uint64_t a = (uint64_t)0xD2511F53u * c.x[0], b = (uint64_t)0xCD9E8D57u * c.x[2];
-        uint32_t x1 = c.x[1], x3 = c.x[3];
-        c.x[0] = (uint32_t)(b >> 32) ^ x1 ^ k0;
-        c.x[1] = (uint32_t)b;
-        c.x[2] = (uint32_t)(a >> 32) ^ x3 ^ k1;
-        c.x[3] = (uint32_t)a;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
+    for (int round = 0; round < KP_PHILOX_ROUNDS; round++) {
+        c = kp_philox_round(c, k0, k1);
+        k0 += KP_PHILOX_K0;
+        k1 += KP_PHILOX_K1;
     }
     return c;
 }

@@ -125,7 +125,7 @@ static void print_model(int json) {
 
 /* ---- arguments ---- */
 
-/* Every name is a benchmark's, and of one that the device can run. */
+/* Every name is a benchmark's, and, with a GPU, of one that it can run. */
 static kp_status check_names(int n, char **names, int cuda, kp_err *err) {
     for (int i = 0; i < n; i++) {
         const kp_bench_row *row = kp_bench_table;
@@ -189,14 +189,15 @@ static kp_status run(int argc, char **argv, kp_err *err) {
     if (!st) st = kp_take_option(&argc, argv, "--python", &o.python, err);
     if (!st) st = kp_take_option(&argc, argv, "--peer-dir", &peers, err);
     if (!st) st = kp_no_more_options(argc, argv, "bench", err);
-    if (!st) st = check_names(argc, argv, strcmp(o.device, "cpu") != 0, err);
+    if (!st) st = check_names(argc, argv, !strncmp(o.device, "cuda", 4), err);
     if (!st && model && (argc != 1 || strcmp(argv[0], "adam_clip") != 0))
         st = kp_fail(err, KP_BAD_CONFIG, "--model is of adam_clip: kappa bench adam_clip --model");
     if (!st && model) {
         print_model(p.json);
         return KP_OK;
     }
-    if (!st) st = describe_device(&p, &o, err);
+    if (!st) st = describe_device(&p, &o, err); /* now auto is known too */
+    if (!st) st = check_names(argc, argv, strcmp(o.device, "cpu") != 0, err);
     o.peer_dir = peers;
     if (!st && o.with_peers && access(peers, R_OK))
         st = kp_fail(err, KP_BAD_DATA,

@@ -24,6 +24,7 @@
 #include "base/memory.h"
 #include "base/pool.h"
 #include "cli.h"
+#include "data/data.h"
 #include "env/env.h"
 #include "env/games.h"
 #include "kappa/version.h"
@@ -333,6 +334,26 @@ static void check_emulator(doctor *d) {
     }
 }
 
+/* Read whole, so that a damaged file is found here and not by a run. No set is needed for games. */
+static void check_data(doctor *d) {
+    (void)d;
+    for (int i = 0; i < kp_n_data_sets(); i++) {
+        const char *name = kp_data_set_at(i)->name;
+        char found[KP_PATH];
+        kp_data *data = NULL;
+        kp_err err = { "" };
+        kp_status st = kp_data_where(name, "", found, sizeof found, &err);
+        if (st == KP_BAD_CONFIG) continue; /* custom: only data.dir can say */
+        if (st) say(MISSING, "data", "%s: %s", name, err.text);
+        else if (kp_data_open(&data, &(kp_data_options){ .set = name, .dir = "" }, &err))
+            say(WRONG, "data", "%s: %s", name, err.text);
+        else
+            say(OK, "data", "%s: %d samples of %d, %d classes, in %s", name, data->n,
+                data->n_inputs, data->n_classes, found);
+        kp_data_close(data);
+    }
+}
+
 static void check_gnuplot(doctor *d) {
     char text[64];
     (void)d;
@@ -363,8 +384,8 @@ static void check_folder(doctor *d) {
 }
 
 static void (*const checks[])(doctor *d) = {
-    check_processor, check_memory,   check_cpu,     check_cuda,   check_python,
-    check_roms,      check_emulator, check_gnuplot, check_folder,
+    check_processor, check_memory,   check_cpu,  check_cuda,    check_python,
+    check_roms,      check_emulator, check_data, check_gnuplot, check_folder,
 };
 
 static kp_status run(int argc, char **argv, kp_err *err) {

@@ -7,6 +7,7 @@
 #include "bench.h"
 #include "cli.h"
 #include "config/config.h"
+#include "data/data.h"
 #include "env/env.h"
 #include "env/games.h"
 #include "terminal.h"
@@ -40,6 +41,21 @@ static kp_status list_presets(const options *o, kp_err *err) {
         char text[512];
         first_comment(kp_preset_at(i)->text, text, sizeof text);
         print_named(kp_preset_at(i)->name, text);
+    }
+    return KP_OK;
+}
+
+static kp_status list_data(const options *o, kp_err *err) {
+    (void)o, (void)err;
+    for (int i = 0; i < kp_n_data_sets(); i++) {
+        const kp_data_set *set = kp_data_set_at(i);
+        char found[KP_PATH], text[2 * KP_PATH];
+        kp_err why = { "" };
+        kp_status st = kp_data_where(set->name, "", found, sizeof found, &why);
+        if (!st) snprintf(text, sizeof text, "%s; in %s", set->what, found);
+        else if (st == KP_BAD_CONFIG) snprintf(text, sizeof text, "%s; %s", set->what, set->how);
+        else snprintf(text, sizeof text, "%s; missing: %s", set->what, why.text);
+        print_named(set->name, text);
     }
     return KP_OK;
 }
@@ -151,6 +167,7 @@ static const struct {
 } kinds[] = {
     { "presets", "presets: kappa train PRESET", list_presets, 0 },
     { "games", "games: env.game=NAME", list_games, 0 },
+    { "data", "data sets: data.set=NAME data.dir=FOLDER", list_data, 0 },
     { "rules", "update rules: optim.rule=NAME", list_rules, 0 },
     { "benchmarks", "benchmarks: kappa bench NAME", list_benchmarks, 0 },
     { "keys", "keys: KEY=VALUE after the preset", list_keys, 1 },
@@ -162,7 +179,8 @@ static kp_status check_kind(const char *name, kp_err *err) {
         if (!strcmp(kinds[i].name, name)) return KP_OK;
     return kp_fail(
         err, KP_BAD_CONFIG,
-        "list: %s is nothing to list; there are presets, games, rules, benchmarks and keys", name);
+        "list: %s is nothing to list; there are presets, games, data, rules, benchmarks and keys",
+        name);
 }
 
 static kp_status run(int argc, char **argv, kp_err *err) {
@@ -184,10 +202,10 @@ static kp_status run(int argc, char **argv, kp_err *err) {
 
 const kp_command kp_command_list = {
     .name = "list",
-    .what = "presets, games and their ROMs, update rules, benchmarks, keys",
+    .what = "presets, games and their ROMs, data sets, update rules, benchmarks, keys",
     .run = run,
-    .help = "usage: kappa list [presets|games|rules|benchmarks|keys ...] [--rom-dir DIR]\n"
-            "                  [--python P]\n\n"
+    .help = "usage: kappa list [presets|games|data|rules|benchmarks|keys ...]\n"
+            "                  [--rom-dir DIR] [--python P]\n\n"
             "All but the keys if nothing is named.\n\n"
             "  --rom-dir DIR  look for ROMs (NAME.bin) there, as env.rom_dir does\n"
             "  --python P     look for the ROMs of this interpreter's ale-py\n\n"

@@ -44,7 +44,7 @@ static const char *duration(char text[24], double s) {
     return text;
 }
 
-static double mean_of(const kp_progress *n, size_t offset) {
+static double mean_of(const kp_progress *n, size_t offset) { /* over members that have the value */
     double sum = 0;
     int count = 0;
     for (int p = 0; p < n->P; p++) {
@@ -72,20 +72,27 @@ static void update_rates(kp_show *s, const kp_progress *n, double t) {
 
 static void summary(const kp_show *s, const kp_progress *n, int with_values, char *text,
                     size_t size) {
-    char a[16], b[16], c[16], d[24], e[24], f[24], g[24];
+    char a[16], b[16], c[16], d[24], f[24], g[24];
     double left = (double)(n->agent_steps - n->agent_step) * n->P / s->rate_steps;
-    int at = snprintf(text, size, "%-8s %s/%s steps  %s updates  %.0f steps/s  %.1f updates/s",
-                      n->phase, brief(a, (double)n->agent_step), brief(b, (double)n->agent_steps),
-                      brief(c, (double)n->updates), s->rate_steps, s->rate_updates);
+    int at = snprintf(text, size, "%-8s %s/%s %s", n->phase, brief(a, (double)n->agent_step),
+                      brief(b, (double)n->agent_steps), n->unit);
+    if (n->updates != n->agent_step) /* a stream's samples are its updates */
+        at += snprintf(text + at, size - (size_t)at, "  %s updates  %.0f %s/s  %.1f updates/s",
+                       brief(c, (double)n->updates), s->rate_steps, n->unit, s->rate_updates);
+    else at += snprintf(text + at, size - (size_t)at, "  %.0f %s/s", s->rate_steps, n->unit);
     if (!strcmp(n->phase, "evaluate"))
         at += snprintf(text + at, size - (size_t)at, "  game step %lld", (long long)n->eval_step);
     if (!with_values) {
         snprintf(text + at, size - (size_t)at, "  left %s", duration(g, left));
         return;
     }
-    snprintf(text + at, size - (size_t)at, "  return %s  eval %s  clipped %s  left %s",
-             value(d, mean_of(n, offsetof(kp_member_progress, return_mean)), "%.1f", 1),
-             value(e, mean_of(n, offsetof(kp_member_progress, eval_return)), "%.1f", 1),
+    for (int i = 0; i < KP_PROGRESS_VALUES; i++) {
+        const kp_progress_value *v = &n->shown[i];
+        double mean = mean_of(n, offsetof(kp_member_progress, value) + (size_t)i * sizeof mean);
+        at += snprintf(text + at, size - (size_t)at, "  %s %s", v->name,
+                       value(d, mean, v->format, v->scale));
+    }
+    snprintf(text + at, size - (size_t)at, "  clipped %s  left %s",
              value(f, mean_of(n, offsetof(kp_member_progress, share_clipped)), "%.2f%%", 100),
              duration(g, left));
 }
@@ -107,14 +114,15 @@ static void draw(kp_show *s, const kp_progress *n) {
     erase(s);
     if (n->P > 1) {
         int rows = n->P < MAX_ROWS ? n->P : MAX_ROWS;
-        snprintf(line, sizeof line, "  %-34s %9s %9s %9s %9s", "run", "return", "eval", "|weights|",
-                 "clipped");
+        snprintf(line, sizeof line, "  %-34s %9s %9s %9s %9s", "run", n->shown[0].name,
+                 n->shown[1].name, "|weights|", "clipped");
         put_line(line);
         for (int p = 0; p < rows; p++) {
             const kp_member_progress *m = &n->member[p];
             char a[24], b[24], c[24], d[24];
             snprintf(line, sizeof line, "  %-34.34s %9s %9s %9s %9s%s", s->name[p],
-                     value(a, m->return_mean, "%.1f", 1), value(b, m->eval_return, "%.1f", 1),
+                     value(a, m->value[0], n->shown[0].format, n->shown[0].scale),
+                     value(b, m->value[1], n->shown[1].format, n->shown[1].scale),
                      value(c, m->weight_l2, "%.2f", 1), value(d, m->share_clipped, "%.2f%%", 100),
                      m->stopped_at >= 0 ? "  stopped: non-finite" : "");
             put_line(line);

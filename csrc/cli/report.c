@@ -36,8 +36,9 @@ static kp_status run(int argc, char **argv, kp_err *err) {
         char *fits = NULL;
         kp_report_table_within(report, kp_terminal_columns(), &fits, NULL);
         printf("%s\n%s/report.txt\n", fits ? fits : text, dir);
-        for (int i = 0; kp_report_game(report, i); i++)
-            printf("%s/curves-%s.%s\n", dir, kp_report_game(report, i), st ? "csv" : "{png,csv}");
+        for (int i = 0; kp_report_subject(report, i); i++)
+            printf("%s/curves-%s.%s\n", dir, kp_report_subject(report, i),
+                   st ? "csv" : "{png,csv}");
         free(fits);
     }
     free(text);
@@ -51,9 +52,9 @@ const kp_command kp_command_report = {
     .run = run,
     .help = "usage: kappa report RUN ... [-o DIR]\n\n"
             "  RUN     a run, or a folder of runs (a study's)\n"
-            "  -o DIR  where report.txt, curves-GAME.csv and curves-GAME.png go; else report/\n"
-            "          in the run or the folder, or here where several are named\n\n"
-            "Runs that differ in the seed alone are one row: mean, 95% interval, median.\n"
+            "  -o DIR  where report.txt, curves-GAME.csv and curves-GAME.png go (for streams: the problem and\n"
+            "          data set); else report/ in the run or the folder, or here where several are named\n\n"
+            "Runs that differ in the seed alone are one row: means and a 95% interval.\n"
             "Curves need gnuplot; without it the rest is written, and the exit code is 4.\n\n"
             "example: kappa report runs/atari_replay_ratio_small\n",
 };

@@ -36,12 +36,14 @@ static void show_plan(const kp_sweep *sweep, const kp_study *study, const char *
     for (int i = 0; i < sweep->n; i++) {
         const kp_sweep_population *p = &sweep->population[i];
         const kp_config *c = p->member;
-        printf("  %s  %2d member%s  %" PRId64 " agent steps, replay ratio %g  %s\n",
-               strrchr(p->dir, '/') + 1, p->P, p->P == 1 ? " " : "s", c->train.agent_steps,
-               c->train.replay_ratio,
-               p->holder                 ? "running now"
-               : p->state == KP_RUN_NONE ? "to be trained"
-                                         : kp_run_state_name(p->state));
+        printf("  %s  %2d member%s  ", strrchr(p->dir, '/') + 1, p->P, p->P == 1 ? " " : "s");
+        if (c->algorithm == KP_ALGORITHM_STREAM) printf("%" PRId64 " samples", c->train.samples);
+        else
+            printf("%" PRId64 " agent steps, replay ratio %g", c->train.agent_steps,
+                   c->train.replay_ratio);
+        printf("  %s\n", p->holder                 ? "running now"
+                         : p->state == KP_RUN_NONE ? "to be trained"
+                                                   : kp_run_state_name(p->state));
         for (int m = 0; m < p->P; m++) printf("    %s\n", p->member[m].run.name);
     }
     fflush(stdout);
@@ -162,9 +164,9 @@ const kp_command kp_command_sweep = {
     .run = sweep_study,
     .help =
         "usage: kappa sweep STUDY [--dir DIR] [--members N] [--dry-run] [key=value ...]\n\n"
-        "  STUDY      a YAML file with base, set and grid (experiments/ has some)\n"
+        "  STUDY      a YAML file with base, set, methods and grid (experiments/ has some)\n"
         "  --dir      where the runs are kept (default: runs/ and the study's name)\n"
-        "  --members  most members of one population (default: what the memory allows, at most 16)\n"
+        "  --members  most members of one population (default: what the memory allows, at most 16, of streams 64)\n"
         "  --dry-run  show the populations, train nothing\n"
         "  key=value  settings that cannot change results: device, threads, env.workers, ...\n\n"
         "Runs that agree in all but seed and hyperparameters train as one population. What is done is skipped,\n"

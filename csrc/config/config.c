@@ -7,9 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/data.h"
 #include "settings.h"
 
-enum { MAX_DEPTH = 8 };
+enum { MAX_DEPTH = 8, MAX_WIDTHS = 7, MOST_TASKS = 1 << 30 };
 
 static const kp_preset *find_preset(const char *name) {
     for (int i = 0; i < kp_n_presets(); i++)
@@ -28,6 +29,14 @@ void kp_config_defaults(kp_config *config, kp_origins *origins) {
 
 static kp_status apply_named(kp_config *c, kp_origins *o, const char *name, const char *from,
                              int depth, kp_err *err);
+
+/* where: NULL where the place is not known. */
+static kp_status check_use(const kp_config *c, const char *key, const char *where, kp_err *err) {
+    if (kp_key_is_of(key, c->algorithm)) return KP_OK;
+    return kp_fail(err, KP_BAD_CONFIG, "%s%s%s is a setting of %s, and the algorithm here is %s",
+                   where ? where : "", where ? ": " : "", key,
+                   kp_algorithm_name(kp_key_algorithm(key)), kp_algorithm_name(c->algorithm));
+}
 
 /* label: for messages, origins and relative bases. Origins in presets name no line. */
 static kp_status apply_text(kp_config *c, kp_origins *o, const char *text, const char *label,
@@ -48,6 +57,11 @@ static kp_status apply_text(kp_config *c, kp_origins *o, const char *text, const
         else snprintf(where, sizeof where, "%s:%d", label, s.item[i].line);
         st = kp_config_set(c, o, s.item[i].key, s.item[i].value, where, err);
     }
+    for (int i = 0; i < s.n && !st; i++) { /* now that the file's algorithm is known */
+        char where[256];
+        snprintf(where, sizeof where, "%s:%d", label, s.item[i].line);
+        st = check_use(c, s.item[i].key, where, err);
+    }
 out:
     kp_settings_free(&s);
     return st;
@@ -62,7 +76,7 @@ static kp_status apply_file(kp_config *c, kp_origins *o, const char *path, int d
 }
 
 static kp_status fail_unknown(const char *name, kp_err *err) {
-    char list[256] = "";
+    char list[384] = "";
     for (int i = 0; i < kp_n_presets(); i++) {
         size_t n = strlen(list);
         snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", kp_preset_at(i)->name);
@@ -102,21 +116,32 @@ kp_status kp_config_layer(kp_config *config, kp_origins *origins, const char *pr
     return preset_or_file ? apply_named(config, origins, preset_or_file, from, 0, err) : KP_OK;
 }
 
+/* key=value; *value: the rest of arg. */
+static kp_status split_arg(char key[96], const char **value, const char *arg, kp_err *err) {
+    size_t length = strcspn(arg, "=");
+    if (!arg[length] || !length || length >= 96)
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "command line: %s: expected key=value, such as optim.clip.kappa=2", arg);
+    memcpy(key, arg, length);
+    key[length] = 0;
+    *value = arg + length + 1;
+    return KP_OK;
+}
+
 kp_status kp_config_load(kp_config *config, kp_origins *origins, const char *preset_or_file, int n,
                          const char *const *args, kp_err *err) {
     kp_config c;
     kp_origins o;
+    char key[96];
+    const char *value = "";
     kp_status st = kp_config_layer(&c, &o, preset_or_file, NULL, err);
     for (int i = 0; i < n && !st; i++) {
-        char key[96];
-        size_t length = strcspn(args[i], "=");
-        if (!args[i][length] || !length || length >= sizeof key)
-            return kp_fail(err, KP_BAD_CONFIG,
-                           "command line: %s: expected key=value, such as optim.clip.kappa=2",
-                           args[i]);
-        memcpy(key, args[i], length);
-        key[length] = 0;
-        st = kp_config_set(&c, &o, key, args[i] + length + 1, "command line", err);
+        st = split_arg(key, &value, args[i], err);
+        if (!st) st = kp_config_set(&c, &o, key, value, "command line", err);
+    }
+    for (int i = 0; i < n && !st; i++) {
+        st = split_arg(key, &value, args[i], err);
+        if (!st) st = check_use(&c, key, "command line", err);
     }
     if (!st) st = kp_config_check(&c, err);
     if (st) return st;
@@ -144,11 +169,8 @@ static int is_device(const char *d) {
     return digits > 0 && digits < 4 && !d[5 + digits];
 }
 
-kp_status kp_config_check(const kp_config *c, kp_err *err) {
+static kp_status check_dqn(const kp_config *c, kp_err *err) {
     int64_t held = c->buffer.transitions, first = c->buffer.min_transitions;
-    if (!is_device(c->device))
-        return kp_fail(err, KP_BAD_CONFIG, "device: seen '%s', expected auto, cpu, cuda or cuda:N",
-                       c->device);
     if (!*c->env.game)
         return kp_fail(err, KP_BAD_CONFIG, "env.game: name a game; kappa list games has them all");
     if (first > held)
@@ -172,6 +194,61 @@ kp_status kp_config_check(const kp_config *c, kp_err *err) {
                        ": training would end before its first update "
                        "(buffer.min_transitions is %" PRId64 ")",
                        c->train.agent_steps, first);
+    return KP_OK;
+}
+
+int kp_config_widths(const char *widths, int *width, int most) {
+    const char *at = widths;
+    for (int n = 0; n < most; at++) {
+        int end = 0;
+        if (*at < '1' || *at > '9' || sscanf(at, "%5d%n", &width[n++], &end) != 1) return 0;
+        at += end;
+        if (!*at) return n;
+        if (*at != '-') return 0;
+    }
+    return 0;
+}
+
+static kp_status check_stream(const kp_config *c, kp_err *err) {
+    int width[MAX_WIDTHS];
+    if (!kp_config_widths(c->net.widths, width, MAX_WIDTHS))
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "net.widths: seen '%s', expected units of 1 to %d hidden layers, such as "
+                       "300-150, each at most 99999",
+                       c->net.widths, MAX_WIDTHS);
+    int known = 0;
+    for (int i = 0; i < kp_n_data_sets(); i++)
+        known |= !strcmp(kp_data_set_at(i)->name, c->data.set);
+    if (!known)
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "data.set: %s is not known; kappa list data has them all", c->data.set);
+    if (!strcmp(c->data.set, "custom") && !*c->data.dir)
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "data.set is custom: say in data.dir where its files are");
+    if (*c->data.permutations && c->stream.problem == KP_PROBLEM_STATIONARY)
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "data.permutations: a stationary stream (stream.problem) permutes nothing");
+    if (c->train.samples / c->stream.task_samples > MOST_TASKS)
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "stream.task_samples is %" PRId64 ": more than %d tasks in %" PRId64
+                       " samples",
+                       c->stream.task_samples, MOST_TASKS, c->train.samples);
+    return KP_OK;
+}
+
+kp_status kp_config_check(const kp_config *c, kp_err *err) {
+    static kp_status (*const check[KP_N_ALGORITHMS])(const kp_config *c, kp_err *err) = {
+        [KP_ALGORITHM_DQN] = check_dqn, [KP_ALGORITHM_STREAM] = check_stream
+    };
+    if (!is_device(c->device))
+        return kp_fail(err, KP_BAD_CONFIG, "device: seen '%s', expected auto, cpu, cuda or cuda:N",
+                       c->device);
+    kp_status st = check[c->algorithm](c, err);
+    kp_config standard;
+    kp_config_defaults(&standard, NULL);
+    for (int i = 0; !st && i < kp_n_keys(); i++)
+        if (!kp_config_same(c, &standard, i)) st = check_use(c, kp_key_at(i)->key, NULL, err);
+    if (st) return st;
     if (c->optim.clip.once && c->optim.clip.at < 1)
         return kp_fail(
             err, KP_BAD_CONFIG,
@@ -203,6 +280,13 @@ void kp_config_name(const kp_config *c, char *name, size_t size) {
     if (c->population.size > 1)
         snprintf(seeds + n, sizeof seeds - (size_t)n, "-%" PRIu64,
                  c->seed + (uint64_t)c->population.size - 1);
+    if (c->algorithm == KP_ALGORITHM_STREAM) {
+        char problem[KP_CONFIG_TEXT], rule[KP_CONFIG_TEXT];
+        kp_config_get(c, kp_key_find("stream.problem"), problem);
+        kp_config_get(c, kp_key_find("optim.rule"), rule);
+        snprintf(name, size, "%s-%s-%s-kappa%s-s%s", problem, c->data.set, rule, kappa, seeds);
+        return;
+    }
     snprintf(name, size, "%s-%s-kappa%s-s%s", *c->preset ? c->preset : "dqn", c->env.game, kappa,
              seeds);
 }

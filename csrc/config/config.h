@@ -128,6 +128,13 @@ int kp_key_find(const char *key);
 /* The key nearest to a misspelt one; NULL if none is near. */
 const char *kp_key_nearest(const char *key);
 
+/* 1 if the algorithm has any use for the key. The others keep their defaults, are not written, and may not
+ * be set: kp_config_set puts them back where `algorithm` changes. */
+int kp_key_is_of(const char *key, int algorithm);
+/* Which algorithm alone has a use for it; -1: all. */
+int kp_key_algorithm(const char *key);
+const char *kp_algorithm_name(int algorithm); /* "stream" */
+
 /* 0 for keys that say how a run is carried out, not what it computes: folders, device, threads, workers,
  * logging, checkpoints, population.size. */
 int kp_key_changes_results(const char *key);
@@ -172,6 +179,9 @@ void kp_config_get(const kp_config *config, int key, char *text);
 /* Rules between keys (min_transitions <= transitions, ...). load and from_text call it. */
 kp_status kp_config_check(const kp_config *config, kp_err *err);
 
+/* net.widths as numbers, width: [most]; how many, or 0 where it is not like "300-150". */
+int kp_config_widths(const char *widths, int *width, int most);
+
 /* 1 if the value of the key is the same in both. */
 int kp_config_same(const kp_config *a, const kp_config *b, int key);
 
@@ -179,7 +189,7 @@ int kp_config_same(const kp_config *a, const kp_config *b, int key);
 kp_config kp_config_member(const kp_config *config, int i);
 
 /* run.name, or one made of what a reader asks first: "dqn-paper-pong-kappa2-s0", "...-s0-7" for eight
- * members. Fit for a folder. */
+ * members, "input_permuted-mnist-adam-kappa1-s0". Fit for a folder. */
 void kp_config_name(const kp_config *config, char *name, size_t size);
 
 /* Each of these allocates *text, yours to free.

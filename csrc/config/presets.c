@@ -2,19 +2,21 @@
  * CMakeLists.txt. */
 #include "config.h"
 
-extern const unsigned char kp_preset_dqn_dopamine[], kp_preset_dqn_tianshou[],
-    kp_preset_dqn_paper[], kp_preset_dqn_cleanrl[];
+#define PRESETS(X)                                                                                 \
+    X(dqn_dopamine, "dqn-dopamine")                                                                \
+    X(dqn_tianshou, "dqn-tianshou")                                                                \
+    X(dqn_paper, "dqn-paper")                                                                      \
+    X(dqn_cleanrl, "dqn-cleanrl")                                                                  \
+    X(stream_input_permuted_mnist, "stream-input-permuted-mnist")                                  \
+    X(stream_input_permuted_fashion, "stream-input-permuted-fashion")                              \
+    X(stream_label_permuted_emnist, "stream-label-permuted-emnist")                                \
+    X(stream_label_permuted_mini_imagenet, "stream-label-permuted-mini-imagenet")
 
-enum { N_PRESETS = 4 };
+#define DECLARE(symbol, name) extern const unsigned char kp_preset_##symbol[];
+PRESETS(DECLARE)
 
-int kp_n_presets(void) { return N_PRESETS; }
+#define ROW(symbol, name) { name, (const char *)kp_preset_##symbol },
+static const kp_preset presets[] = { PRESETS(ROW) };
 
-const kp_preset *kp_preset_at(int i) {
-    static const kp_preset presets[N_PRESETS] = {
-        { "dqn-dopamine", (const char *)kp_preset_dqn_dopamine },
-        { "dqn-tianshou", (const char *)kp_preset_dqn_tianshou },
-        { "dqn-paper", (const char *)kp_preset_dqn_paper },
-        { "dqn-cleanrl", (const char *)kp_preset_dqn_cleanrl },
-    };
-    return &presets[i];
-}
+int kp_n_presets(void) { return (int)(sizeof presets / sizeof *presets); }
+const kp_preset *kp_preset_at(int i) { return &presets[i]; }

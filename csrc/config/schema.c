@@ -118,7 +118,8 @@ static const kp_key keys[] = {
     M_DOUBLE("optim.momentum", optim.momentum, 0, 0.999999999, "0", "Momentum of sgd."),
     BOOL("optim.centered", optim.centered, "false", "rmsprop: divide by the standard deviation."),
     M_DOUBLE("optim.weight_decay", optim.weight_decay, 0, 1000, "0",
-             "Decoupled weight decay of adamw."),
+             "Decoupled weight decay of adamw, upgd and adaupgd; sgd and rmsprop add it to "
+             "optim.l2."),
     M_DOUBLE("optim.l2", optim.l2, 0, 1000, "0", "L2: lambda theta is added to the gradient."),
     M_DOUBLE("optim.l2init", optim.l2init, 0, 1000, "0",
              "L2 Init: lambda (theta - theta_0) is added to the gradient."),
@@ -247,16 +248,53 @@ int kp_key_find(const char *key) {
     return -1;
 }
 
+/* A name that ends in a dot stands for all keys below it. */
+static int is_among(const char *key, const char *const *names, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        size_t length = strlen(names[i]);
+        if (names[i][length - 1] == '.' ? !strncmp(key, names[i], length) : !strcmp(key, names[i]))
+            return 1;
+    }
+    return 0;
+}
+
 int kp_key_changes_results(const char *key) {
     static const char *const free_of[] = { "device",      "threads",     "population.",
                                            "run.",        "env.workers", "env.python",
                                            "env.rom_dir", "checkpoint.", "log." };
-    for (size_t i = 0; i < sizeof free_of / sizeof *free_of; i++) {
-        size_t n = strlen(free_of[i]);
-        if (free_of[i][n - 1] == '.' ? !strncmp(key, free_of[i], n) : !strcmp(key, free_of[i]))
-            return 0;
-    }
-    return 1;
+    return !is_among(key, free_of, KP_COUNT(free_of));
+}
+
+int kp_key_algorithm(const char *key) {
+    static const char *const of_dqn[] = { "train.agent_steps",
+                                          "train.replay_ratio",
+                                          "net.padding",
+                                          "net.hidden",
+                                          "net.input_scale",
+                                          "dqn.",
+                                          "epsilon.",
+                                          "env.",
+                                          "buffer.",
+                                          "target.",
+                                          "eval.",
+                                          "checkpoint.replay" };
+    static const char *const of_streams[] = { "train.samples",  "data.",         "stream.",
+                                              "diag.",          "net.widths",    "net.activation",
+                                              "net.layer_norm", "net.init_from", "optim.cbp.",
+                                              "optim.redo." };
+    if (is_among(key, of_dqn, KP_COUNT(of_dqn))) return KP_ALGORITHM_DQN;
+    if (is_among(key, of_streams, KP_COUNT(of_streams))) return KP_ALGORITHM_STREAM;
+    return -1;
+}
+
+const char *kp_algorithm_name(int algorithm) {
+    static const char *const names[KP_N_ALGORITHMS] = { "dqn", "stream" };
+    return names[algorithm];
+}
+
+int kp_key_is_of(const char *key, int algorithm) {
+    int of = kp_key_algorithm(key);
+    return of < 0 || of == algorithm;
 }
 
 /* Levenshtein distance; words longer than a row count as far. */

@@ -14,6 +14,7 @@ typedef struct {
     kp_settings *out;
     const char *name;
     const char *const *sections;
+    int map; /* the named map that is being walked, -1: none */
 } reader;
 
 static int line_of(struct fy_node *scalar, int otherwise) {
@@ -68,7 +69,7 @@ static kp_status add(reader *r, const char *key, int section, int element, int l
     kp_setting *new = &s->item[s->n];
     memset(new, 0, sizeof *new);
     snprintf(new->key, sizeof new->key, "%s", key);
-    new->section = section, new->element = element, new->line = line;
+    new->section = section, new->map = r->map, new->element = element, new->line = line;
     int is_map = value && fy_node_is_mapping(value);
     if (element >= 0 && !(is_map ? map_text(value, new->value, sizeof new->value)
                                  : scalar_text(value, new->value, sizeof new->value)))
@@ -82,7 +83,7 @@ static kp_status add(reader *r, const char *key, int section, int element, int l
     for (int i = 0; i < s->n && element <= 1;
          i++) { /* a list was looked up with its first element */
         const kp_setting *old = &s->item[i];
-        if (old->section == section && !strcmp(old->key, key))
+        if (old->section == section && old->map == r->map && !strcmp(old->key, key))
             return kp_fail(err, KP_BAD_CONFIG, "%s:%d: %s is set twice, first in line %d", r->name,
                            line, key, old->line);
     }
@@ -128,10 +129,51 @@ static kp_status walk(reader *r, struct fy_node *map, const char *prefix, int se
     return st;
 }
 
-static int find_section(const char *const *sections, const char *name) {
-    for (int i = 0; sections[i]; i++)
-        if (!strcmp(sections[i], name)) return i;
+/* *is_named: 1 for a section of maps by name. */
+static int find_section(const char *const *sections, const char *name, int *is_named) {
+    for (int i = 0; sections[i]; i++) {
+        size_t n = strcspn(sections[i], ".");
+        *is_named = sections[i][n] != 0;
+        if (!strncmp(sections[i], name, n) && !name[n]) return i;
+    }
     return -1;
+}
+
+static kp_status begin_map(reader *r, struct fy_node *key, int section, int line, kp_err *err) {
+    kp_settings *s = r->out;
+    kp_settings_map new = { .section = section, .line = line };
+    if (!scalar_text(key, new.name, sizeof new.name) || !*new.name)
+        return kp_fail(err, KP_BAD_CONFIG, "%s:%d: expected a name of at most %zu bytes", r->name,
+                       line, sizeof new.name - 1);
+    for (int i = 0; i < s->n_maps; i++)
+        if (s->map[i].section == section && !strcmp(s->map[i].name, new.name))
+            return kp_fail(err, KP_BAD_CONFIG, "%s:%d: %s stands twice, first in line %d", r->name,
+                           line, new.name, s->map[i].line);
+    kp_settings_map *grown = realloc(s->map, (size_t)(s->n_maps + 1) * sizeof *grown);
+    if (!grown) return kp_fail(err, KP_BAD_CONFIG, "%s: out of memory", r->name);
+    s->map = grown;
+    r->map = s->n_maps;
+    s->map[s->n_maps++] = new;
+    return KP_OK;
+}
+
+/* sgd: { optim.rule: sgd }, ... */
+static kp_status walk_named(reader *r, struct fy_node *maps, int section, kp_err *err) {
+    void *at = NULL;
+    struct fy_node_pair *pair;
+    kp_status st = KP_OK;
+    while (!st && (pair = fy_node_mapping_iterate(maps, &at))) {
+        struct fy_node *key = fy_node_pair_key(pair), *value = fy_node_pair_value(pair);
+        int line = line_of(key, 1);
+        st = begin_map(r, key, section, line, err);
+        if (!st && (!value || !fy_node_is_mapping(value)))
+            st = kp_fail(err, KP_BAD_CONFIG,
+                         "%s:%d: %s: expected a map of keys, {} where it has none of its own",
+                         r->name, line, r->out->map[r->map].name);
+        if (!st) st = walk(r, value, "", section, err);
+    }
+    r->map = -1;
+    return st;
 }
 
 /* A study: schema, base and the sections at the top level, nothing else. */
@@ -142,20 +184,20 @@ static kp_status walk_sections(reader *r, struct fy_node *root, kp_err *err) {
     while (!st && (pair = fy_node_mapping_iterate(root, &at))) {
         struct fy_node *key_node = fy_node_pair_key(pair), *value = fy_node_pair_value(pair);
         char word[96];
-        int line = line_of(key_node, 1);
+        int line = line_of(key_node, 1), is_named;
         if (!scalar_text(key_node, word, sizeof word)) *word = 0;
-        int section = find_section(r->sections, word);
+        int section = find_section(r->sections, word, &is_named);
         if (section >= 0) {
             if (!value || !fy_node_is_mapping(value))
-                return kp_fail(err, KP_BAD_CONFIG, "%s:%d: %s: expected a map of keys", r->name,
-                               line, word);
-            st = walk(r, value, "", section, err);
+                return kp_fail(err, KP_BAD_CONFIG, "%s:%d: %s: expected a map of %s", r->name, line,
+                               word, is_named ? "names, each with a map of keys" : "keys");
+            st = is_named ? walk_named(r, value, section, err) : walk(r, value, "", section, err);
         } else if (!strcmp(word, "schema") || !strcmp(word, "base")) {
             st = add(r, word, -1, 0, line, value, err);
         } else {
             return kp_fail(err, KP_BAD_CONFIG,
                            "%s:%d: %s does not belong at the top of a study; expected "
-                           "schema, base, set or grid",
+                           "schema, base, set, grid or methods",
                            r->name, line, *word ? word : "this");
         }
     }
@@ -202,11 +244,13 @@ static kp_status parse_failed(struct fy_diag *diag, const char *name, kp_err *er
 static kp_status walk_root(reader *r, struct fy_node *root, kp_err *err) {
     kp_status st = KP_OK;
     int is_map = root && fy_node_is_mapping(root);
-    if (is_map && !r->sections && fy_node_mapping_lookup_by_string(root, "grid", 4))
+    int has_grid = is_map && fy_node_mapping_lookup_by_string(root, "grid", 4);
+    if (!r->sections &&
+        (has_grid || (is_map && fy_node_mapping_lookup_by_string(root, "methods", 7))))
         return kp_fail(err, KP_BAD_CONFIG,
-                       "%s: a study (it has a grid), expected the configuration of one run; "
+                       "%s: a study (it has %s), expected the configuration of one run; "
                        "kappa sweep %s",
-                       r->name, r->name);
+                       r->name, has_grid ? "a grid" : "methods", r->name);
     if (is_map) st = r->sections ? walk_sections(r, root, err) : walk(r, root, "", -1, err);
     else if (root && !(fy_node_is_scalar(root) && fy_node_is_null(root)))
         st = kp_fail(err, KP_BAD_CONFIG, "%s: expected a map of keys", r->name);
@@ -215,7 +259,7 @@ static kp_status walk_root(reader *r, struct fy_node *root, kp_err *err) {
 
 kp_status kp_settings_read(kp_settings *settings, const char *text, const char *name,
                            const char *const *sections, kp_err *err) {
-    reader r = { settings, name, sections };
+    reader r = { settings, name, sections, -1 };
     struct fy_parser *parser = NULL;
     struct fy_document *document = NULL, *second = NULL;
     struct fy_diag *diag = NULL;
@@ -248,6 +292,7 @@ out:
 
 void kp_settings_free(kp_settings *settings) {
     free(settings->item);
+    free(settings->map);
     memset(settings, 0, sizeof *settings);
 }
 

@@ -14,20 +14,28 @@ typedef struct {
     char key[96];
     char value[KP_CONFIG_TEXT]; /* as kp_config_set takes it */
     int section;                /* index into `sections`; -1: top level */
+    int map;                    /* index into the named maps; -1: in none */
     int element;                /* 0: not in a list; 1, 2, ...: its place; -1: the list is empty */
     int line;                   /* from 1 */
 } kp_setting;
 
 typedef struct {
+    char name[64];
+    int section, line;
+} kp_settings_map;
+
+typedef struct {
     kp_setting *item;
     int n, capacity;
+    kp_settings_map *map; /* [n_maps] in the order of the file, those without keys too */
+    int n_maps;
     char base[512]; /* the file's `base:`; "" if it has none */
     int base_line;
 } kp_settings;
 
 /* name: for messages. sections: NULL-ended names of maps at the top level ("set", "grid") outside
- * which no key may stand; NULL: keys stand at the top level, and lists are errors. Call free in any
- * case. */
+ * which no key may stand; "methods.*" holds maps of keys by name. NULL: keys stand at the top level,
+ * and lists are errors. Call free in any case. */
 kp_status kp_settings_read(kp_settings *settings, const char *text, const char *name,
                            const char *const *sections, kp_err *err);
 void kp_settings_free(kp_settings *settings);

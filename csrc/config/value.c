@@ -198,9 +198,30 @@ static int parse(const kp_key *k, void *at, const char *text, const char **why) 
     return 0;
 }
 
+static kp_status set_one(kp_config *config, kp_origins *origins, int i, const char *value,
+                         const char *where, kp_err *err) {
+    const kp_key *k = kp_key_at(i);
+    const char *why;
+    if (!parse(k, field(config, k), value, &why)) {
+        char want[256];
+        kp_key_expected(k, want, sizeof want);
+        return kp_fail(err, KP_BAD_CONFIG, "%s: %s: seen %s%s%s, %sexpected %s", where, k->key,
+                       *value ? "'" : "", *value ? value : "nothing", *value ? "'" : "", why, want);
+    }
+    if (origins) snprintf(origins->text[i], sizeof origins->text[i], "%s", where);
+    return KP_OK;
+}
+
+/* What the algorithm has no use for says nothing about the run. */
+static void forget_unused(kp_config *config, kp_origins *origins) {
+    for (int i = 0; i < kp_n_keys(); i++)
+        if (!kp_key_is_of(kp_key_at(i)->key, config->algorithm))
+            set_one(config, origins, i, kp_key_at(i)->standard, "default", NULL);
+}
+
 kp_status kp_config_set(kp_config *config, kp_origins *origins, const char *key, const char *value,
                         const char *where, kp_err *err) {
-    int i = kp_key_find(key);
+    int i = kp_key_find(key), before = config->algorithm;
     if (i < 0) {
         const char *nearest = kp_key_nearest(key);
         return nearest ? kp_fail(err, KP_BAD_CONFIG, "%s: %s is not a key; did you mean %s?", where,
@@ -209,16 +230,9 @@ kp_status kp_config_set(kp_config *config, kp_origins *origins, const char *key,
                                  "%s: %s is not a key; kappa config --reference lists them all",
                                  where, key);
     }
-    const kp_key *k = kp_key_at(i);
-    const char *why;
-    if (!parse(k, field(config, k), value, &why)) {
-        char want[256];
-        kp_key_expected(k, want, sizeof want);
-        return kp_fail(err, KP_BAD_CONFIG, "%s: %s: seen %s%s%s, %sexpected %s", where, key,
-                       *value ? "'" : "", *value ? value : "nothing", *value ? "'" : "", why, want);
-    }
-    if (origins) snprintf(origins->text[i], sizeof origins->text[i], "%s", where);
-    return KP_OK;
+    kp_status st = set_one(config, origins, i, value, where, err);
+    if (!st && config->algorithm != before) forget_unused(config, origins);
+    return st;
 }
 
 static void format_kappa(char *text, size_t size, double kappa) {

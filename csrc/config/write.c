@@ -43,6 +43,7 @@ static void put_config(FILE *f, const kp_config *c, const kp_origins *o, int exp
         const kp_key *k = kp_key_at(i);
         const char *dot = strrchr(k->key, '.');
         char text[KP_CONFIG_TEXT], want[256];
+        if (!kp_key_is_of(k->key, c->algorithm)) continue;
         int depth = put_groups(f, k->key, before);
         if (explain) {
             kp_key_expected(k, want, sizeof want);
@@ -109,6 +110,8 @@ kp_status kp_config_reference(char **text, kp_err *err) {
         put_cell(f, k->unit);
         fputs(" | ", f);
         put_cell(f, k->help);
+        int of = kp_key_algorithm(k->key);
+        if (of >= 0) fprintf(f, " Of %s alone.", kp_algorithm_name(of));
         fputs(k->per_member ? " Members may differ. |\n" : " |\n", f);
     }
     return finish(f, text, &bytes, err);

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "md5.h"
+#include "base/md5.h"
+#include "python.h"
 
 enum { MAX_ROM_BYTES = 1 << 20 };
 
@@ -180,20 +181,10 @@ kp_status kp_game_rom_check(const char *name, const char *dir, char *path, size_
 }
 
 kp_status kp_game_rom_dir(const char *python, char *dir, size_t size, kp_err *err) {
-    char command[1024];
-    snprintf(
-        command, sizeof command,
-        "'%s' -c 'import importlib.util as u;print(u.find_spec(\"ale_py\").submodule_search_locations[0])'"
-        " 2>/dev/null",
-        python);
-    FILE *f = popen(command, "r");
-    char line[900] = "";
-    if (f && !fgets(line, sizeof line, f)) line[0] = 0;
-    int rc = f ? pclose(f) : -1;
-    line[strcspn(line, "\n")] = 0;
-    if (rc || !line[0])
+    char package[900];
+    if (kp_python_package(python, "ale_py", package, sizeof package, NULL))
         return kp_fail(err, KP_DEVICE,
                        "%s: no ale_py; pip install ale-py==0.12.1, or set KAPPA_PYTHON", python);
-    snprintf(dir, size, "%s/roms", line);
+    snprintf(dir, size, "%s/roms", package);
     return KP_OK;
 }

@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "dqn_impl.h"
 #include "dqn_options.h"
+#include "optim_of.h"
 
 /* ---- the schedule ---------------------------------------------------------------------------- */
 
@@ -134,7 +135,7 @@ static kp_status evaluate(kp_dqn *d, kp_err *err) {
     for (int p = 0; p < d->P; p++) {
         double sum = 0;
         for (int i = 0; i < n; i++) sum += d->eval_returns[p * n + i];
-        if (d->active[p]) d->member_progress[p].eval_return = sum / n;
+        if (d->active[p]) d->member_progress[p].value[KP_DQN_EVAL] = sum / n;
     }
     return KP_OK;
 }
@@ -194,8 +195,11 @@ static kp_status open_memory(kp_dqn *d, kp_err *err) {
         return kp_fail(err, KP_BAD_CONFIG, "DQN: out of host memory");
     memset(d->active, 1, P);
     for (int p = 0; p < d->P; p++)
-        d->member_progress[p] = (kp_member_progress){ NAN, NAN, NAN, NAN, -1 };
+        d->member_progress[p] = (kp_member_progress){ { NAN, NAN }, NAN, NAN, -1 };
     d->progress = (kp_progress){ .phase = "fill",
+                                 .unit = "steps",
+                                 .shown = { [KP_DQN_RETURN] = { "return", "%.1f", 1 },
+                                            [KP_DQN_EVAL] = { "eval", "%.1f", 1 } },
                                  .P = d->P,
                                  .agent_steps = d->member->train.agent_steps,
                                  .member = d->member_progress };
@@ -204,9 +208,13 @@ static kp_status open_memory(kp_dqn *d, kp_err *err) {
 
 static kp_status open_update(kp_dqn *d, kp_err *err) {
     const kp_config *c = d->member;
+    if (c->optim.si.strength != 0 && !c->optim.si.every)
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "optim.si.every is 0, the end of each task, and dqn has no tasks: give it a "
+                       "number of updates, or optim.si.strength=0");
     kp_optim_member *optim = calloc((size_t)d->P, sizeof *optim);
     if (!optim) return kp_fail(err, KP_BAD_CONFIG, "DQN: out of host memory");
-    for (int p = 0; p < d->P; p++) optim[p] = kp_dqn_optim_of(&d->member[p]);
+    for (int p = 0; p < d->P; p++) optim[p] = kp_optim_member_of(&d->member[p]);
     kp_dqn_update_options o = {
         .P = d->P,
         .B = c->dqn.batch,
@@ -215,7 +223,7 @@ static kp_status open_update(kp_dqn *d, kp_err *err) {
         .loss = (kp_td_kind)c->dqn.loss,
         .double_q = c->dqn.double_q,
         .seed = d->seed,
-        .optim = { .rule = (kp_rule)c->optim.rule, .centered = c->optim.centered, .member = optim },
+        .optim = kp_optim_options_of(c, optim, d->seed),
         .frames = kp_frames_memory(d->frames),
         .frames_stride = kp_ring_frames_stride(d->ring),
     };
@@ -323,6 +331,7 @@ static int64_t agent_step(const void *learner) { return ((const kp_dqn *)learner
 
 const kp_learner kp_learner_dqn = {
     .name = "dqn",
+    .unit = "agent step",
     .open = open_dqn,
     .start = kp_dqn_start,
     .step = step,

@@ -10,6 +10,8 @@
 #include "replay/ring.h"
 #include "replay/ring_file.h"
 
+enum { KP_DQN_RETURN, KP_DQN_EVAL }; /* values of kp_member_progress */
+
 /* What a member gathers between two rows of metrics. */
 typedef struct {
     int64_t episodes, length_sum;

@@ -42,18 +42,3 @@ kp_evaluator_options kp_dqn_evaluator_options_of(const kp_config *c) {
         .epsilon = c->eval.epsilon,
     };
 }
-
-kp_optim_member kp_dqn_optim_of(const kp_config *c) {
-    return (kp_optim_member){
-        .lr = c->optim.lr,
-        .beta1 = c->optim.beta1,
-        .beta2 = c->optim.beta2,
-        .eps = c->optim.eps,
-        .momentum = c->optim.momentum,
-        .weight_decay = c->optim.weight_decay,
-        .l2 = c->optim.l2,
-        .l2init = c->optim.l2init,
-        .grad_norm = c->optim.grad_norm,
-        .clip = c->optim.clip,
-    };
-}

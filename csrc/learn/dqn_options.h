@@ -12,4 +12,3 @@ kp_dqn_net_options kp_dqn_net_options_of(const kp_config *config, int n_actions)
 kp_env_options kp_dqn_env_options_of(const kp_config *config, int is_evaluation);
 /* What the configuration says; P, seed, net and theta are the caller's to fill in. */
 kp_evaluator_options kp_dqn_evaluator_options_of(const kp_config *config);
-kp_optim_member kp_dqn_optim_of(const kp_config *config);

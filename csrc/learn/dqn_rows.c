@@ -144,7 +144,7 @@ static void fill_row(kp_dqn *d, int p, int evaluated, kp_metrics_value *v) {
     if (evaluated) {
         int n = c->eval.episodes;
         const double *returns = d->eval_returns + (size_t)p * (size_t)n;
-        v[EVAL_MEAN].d = d->member_progress[p].eval_return;
+        v[EVAL_MEAN].d = d->member_progress[p].value[KP_DQN_EVAL];
         v[EVAL_MIN].d = v[EVAL_MAX].d = returns[0];
         for (int i = 1; i < n; i++) {
             v[EVAL_MIN].d = fmin(v[EVAL_MIN].d, returns[i]);
@@ -152,7 +152,7 @@ static void fill_row(kp_dqn *d, int p, int evaluated, kp_metrics_value *v) {
         }
     }
     kp_member_progress *m = &d->member_progress[p];
-    if (sum->episodes) m->return_mean = v[RETURN_MEAN].d;
+    if (sum->episodes) m->value[KP_DQN_RETURN] = v[RETURN_MEAN].d;
     m->weight_l2 = v[WEIGHT_L2].d;
     if (updates) m->share_clipped = v[SHARE_CLIPPED].d;
 }

@@ -90,7 +90,7 @@ static kp_status pass_weights(kp_dqn *d, const state_io *io, kp_err *err) {
         const char *group;
         float *buffer;
     } all[2 + KP_OPTIM_MAX_MOMENTS] = { { "theta", kp_dqn_update_theta(d->update) },
-                 { "target", kp_dqn_update_target_theta(d->update) } };
+                                        { "target", kp_dqn_update_target_theta(d->update) } };
     int n = 2;
     for (int i = 0; i < kp_optim_n_moments(optim); i++, n++)
         all[n].buffer = kp_optim_moment(optim, i, &all[n].group);

@@ -30,6 +30,7 @@ typedef struct {
 
 typedef struct {
     const char *name; /* of the algorithm */
+    const char *unit; /* of training's length: "agent step", "sample" */
 
     /* Plans all memory. Starts nothing: start or load comes next. */
     kp_status (*open)(void **learner, const kp_learner_options *options, kp_err *err);
@@ -53,4 +54,4 @@ typedef struct {
     void (*close)(void *learner); /* NULL is fine */
 } kp_learner;
 
-extern const kp_learner kp_learner_dqn;
+extern const kp_learner kp_learner_dqn, kp_learner_stream;

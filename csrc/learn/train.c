@@ -16,7 +16,9 @@
 #include "run/signals.h"
 #include "run/tensorboard.h"
 
-static const kp_learner *const learners[] = { [KP_ALGORITHM_DQN] = &kp_learner_dqn };
+static const kp_learner *const learners[KP_N_ALGORITHMS] = {
+    [KP_ALGORITHM_DQN] = &kp_learner_dqn, [KP_ALGORITHM_STREAM] = &kp_learner_stream
+};
 
 typedef struct {
     const kp_train_options *o;
@@ -122,7 +124,8 @@ static kp_status begin(session *s, kp_err *err) {
     if (!st && c) {
         st = kp_checkpoint_get(c, "run.lengths", KP_I64, 1, (int64_t[]){ 2 }, lengths, err);
         if (!st) st = s->learner->load(s->state, c, err);
-        if (!st) kp_log_line(s->log, "resumed at agent step %" PRId64, kp_checkpoint_step(c));
+        if (!st)
+            kp_log_line(s->log, "resumed at %s %" PRId64, s->learner->unit, kp_checkpoint_step(c));
     } else if (!st) {
         st = s->learner->start(s->state, err);
     }
@@ -138,6 +141,8 @@ static kp_status open_learner(session *s, kp_err *err) {
     if (!st) st = kp_log_open(&s->log, path, s->o->log_to_stderr, err);
     if (!st) st = kp_rundir_file(s->dir, "checkpoint", s->checkpoint_dir, err);
     if (!st) st = kp_backend_open(&s->backend, s->member->device, s->member->threads, err);
+    if (!st) st = kp_rundir_file(s->dir, "plans", path, err);
+    if (!st) st = kp_backend_keep_choices(s->backend, path, err);
     if (st) return st;
     kp_log_line(s->log, "%s: %s, %d member%s", kp_rundir_path(s->dir),
                 kp_backend_describe(s->backend), s->P, s->P == 1 ? "" : "s");
@@ -158,15 +163,15 @@ static kp_status open_learner(session *s, kp_err *err) {
 }
 
 static kp_status record_start(session *s, kp_err *err) {
-    static const char *const libraries[][2] = { { "ale-py", "0.12.1" },
-                                                { "compiler", __VERSION__ } };
+    static const char *const libraries[][2] = { { "compiler", __VERSION__ },
+                                                { "ale-py", "0.12.1" } };
     uint64_t *seed = calloc((size_t)s->P, sizeof *seed);
     if (!seed) return kp_fail(err, KP_BAD_CONFIG, "run: out of host memory");
     for (int p = 0; p < s->P; p++) seed[p] = s->member[p].seed;
     kp_run_info info = { .device = kp_backend_describe(s->backend),
                          .n_seeds = s->P,
                          .seed = seed,
-                         .n_libraries = 2,
+                         .n_libraries = s->member->algorithm == KP_ALGORITHM_DQN ? 2 : 1,
                          .library = (const char *(*)[2])(uintptr_t)libraries };
     kp_status st = kp_rundir_start(s->dir, &info, err);
     free(seed);
@@ -174,9 +179,8 @@ static kp_status record_start(session *s, kp_err *err) {
 }
 
 static kp_status fail_interrupted(const session *s, kp_err *err) {
-    return kp_fail(err, KP_INTERRUPTED,
-                   "%s: saved at agent step %" PRId64 "; `kappa resume %s` goes on",
-                   kp_rundir_path(s->dir), s->learner->agent_step(s->state),
+    return kp_fail(err, KP_INTERRUPTED, "%s: saved at %s %" PRId64 "; `kappa resume %s` goes on",
+                   kp_rundir_path(s->dir), s->learner->unit, s->learner->agent_step(s->state),
                    kp_rundir_path(s->dir));
 }
 
@@ -206,11 +210,12 @@ static kp_status conclude(const session *s, kp_err *err) {
            steps = (double)(now->agent_step - s->started_step) * s->P,
            updates = (double)(now->updates - s->started_updates) * s->P;
     int stopped = 0, first = -1;
+    const char *unit = s->learner->unit;
     kp_log_line(s->log,
-                "done: agent step %" PRId64 ", %" PRId64
-                " updates; %.0f s, %.1f agent steps/s, %.1f updates/s of "
-                "all members",
-                now->agent_step, now->updates, seconds, steps / seconds, updates / seconds);
+                "done: %s %" PRId64 ", %" PRId64
+                " updates; %.0f s, %.1f %ss/s, %.1f updates/s of all members",
+                unit, now->agent_step, now->updates, seconds, steps / seconds, unit,
+                updates / seconds);
     for (int p = s->P - 1; p >= 0; p--)
         if (now->member[p].stopped_at >= 0) stopped++, first = p;
     if (!stopped) return KP_OK;

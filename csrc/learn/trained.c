@@ -103,6 +103,11 @@ static kp_status open_all(kp_trained *t, const char *dir, const kp_trained_optio
                           char *warning, kp_err *err) {
     kp_checkpoint *c = NULL;
     kp_status st = kp_members_read(dir, &t->member, &t->P, err);
+    if (!st && t->member->algorithm != KP_ALGORITHM_DQN)
+        st = kp_fail(err, KP_BAD_CONFIG,
+                     "%s: a stream has nothing to be evaluated in: its online accuracy is in "
+                     "metrics.csv; kappa report shows it",
+                     dir);
     if (!st)
         st = kp_override(t->member, t->P, o->n_args, o->args, "would make it another run", err);
     if (!st) st = open_checkpoint(&c, dir, o, warning, err);

@@ -17,6 +17,5 @@ typedef struct {
     kp_init init;
 } kp_mlp_spec;
 
-/* layout is the caller's to release. KP_BAD_CONFIG where a size is out of range. */
+/* layout is the caller's to release, and all zeros on failure. KP_BAD_CONFIG where a size is out of range. */
 kp_status kp_mlp_plan(kp_layout *layout, kp_mlp_shape *shape, const kp_mlp_spec *spec, kp_err *err);
-void kp_layout_release(kp_layout *layout);

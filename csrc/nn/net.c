@@ -188,22 +188,15 @@ static const layer_kind kinds[KP_N_LAYER_KINDS] = {
 
 /* ---- the net --------------------------------------------------------------------------------- */
 
-/* Fan-in and fan-out as PyTorch and TensorFlow count them: times the receptive field. */
 static void describe(kp_tensor *weight, kp_tensor *bias, const kp_layer_spec *l, int layer,
                      int last) {
-    int64_t field = weight->n_dims == 4 ? weight->dims[2] * weight->dims[3] : 1;
-    double fan_in = (double)(weight->dims[1] * field), fan_out = (double)(weight->dims[0] * field);
     snprintf(weight->name, sizeof weight->name, "%s.weight", l->name);
     snprintf(bias->name, sizeof bias->name, "%s.bias", l->name);
     weight->role = KP_WEIGHT, bias->role = KP_BIAS;
     weight->layer = bias->layer = layer;
     weight->last_layer = bias->last_layer = last;
     bias->n_dims = 1, bias->dims[0] = weight->dims[0];
-    weight->scale_fan_in = bias->scale_fan_in = (float)(1.0 / sqrt(fan_in));
-    weight->init_bound = (float)(l->init == KP_INIT_XAVIER ? sqrt(6.0 / (fan_in + fan_out))
-                                                           : 1.0 / sqrt(fan_in));
-    bias->init_bound = l->init == KP_INIT_XAVIER ? 0.0f : weight->init_bound;
-    weight->scale_init = bias->scale_init = weight->init_bound;
+    kp_tensor_scale(weight, bias, l->init);
 }
 
 static kp_status build_layout(kp_net *net, kp_err *err) {
@@ -219,20 +212,7 @@ static kp_status build_layout(kp_net *net, kp_err *err) {
         kinds[l->kind].weight(l, image_in(net, i), w);
         describe(w, b, l, i, i == L - 1);
     }
-    for (int i = 0; i < lay->n_tensors; i++) {
-        kp_tensor *t = &lay->tensor[i];
-        t->count = 1;
-        for (int d = 0; d < t->n_dims; d++) t->count *= t->dims[d];
-        t->offset = lay->N;
-        t->n_chunks = (int)((t->count + KP_CHUNK - 1) / KP_CHUNK);
-        lay->N += (int64_t)t->n_chunks * KP_CHUNK;
-        lay->n_chunks += t->n_chunks;
-    }
-    lay->chunk_tensor = calloc((size_t)lay->n_chunks, sizeof *lay->chunk_tensor);
-    if (!lay->chunk_tensor) return kp_fail(err, KP_BAD_CONFIG, "net: out of host memory");
-    for (int i = 0, c = 0; i < lay->n_tensors; i++)
-        for (int k = 0; k < lay->tensor[i].n_chunks; k++) lay->chunk_tensor[c++] = i;
-    return KP_OK;
+    return kp_layout_place(lay, err);
 }
 
 static kp_status plan_shapes(kp_net *net, kp_err *err) {
@@ -301,8 +281,7 @@ double kp_net_layer_flops(const kp_net *net, int layer) { return net->layer[laye
 
 void kp_net_close(kp_net *net) {
     if (!net) return;
-    free(net->layout.tensor);
-    free(net->layout.chunk_tensor);
+    kp_layout_release(&net->layout);
     free(net);
 }
 

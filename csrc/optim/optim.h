@@ -1,4 +1,5 @@
-/* optim.h: one update of P members: global gradient norm, penalties, update rule, clip, tally.
+/* optim.h: one update of P members: global gradient norm, penalties, update rule, shrink and perturb,
+ * clip, tally.
  *
  *     st = kp_optim_open(&optim, backend, layout, P, &options, theta, grad, &err);
  *     st = kp_optim_add_update(optim, program, &err);      once, after the backward pass
@@ -18,21 +19,31 @@
 #include "backend/readback.h"
 #include "clip_bounds.h"
 #include "kappa/choices.h"
+#include "noise/noise.h"
 #include "tally_sum/tally_sum.h"
 
 enum { KP_OPTIM_MAX_MOMENTS = 12, KP_OPTIM_MAX_BLOCK = 4096 };
 
 typedef struct { /* what members may differ in */
     double lr, beta1, beta2, eps, momentum;
-    double weight_decay; /* adamw: decoupled; sgd, rmsprop: added to l2; adam: none */
-    double l2, l2init;   /* penalty.h; before any rule */
-    double grad_norm; /* limit of the global norm; INFINITY: none */
+    double weight_decay;    /* adamw, upgd, adaupgd: decoupled; sgd, rmsprop: added to l2; else none */
+    double grad_norm;       /* limit of the global norm; INFINITY: none */
+    double l2, l2init;      /* penalty.h */
+    double shrink, perturb; /* shift_clip.h */
+    double madam_scale;     /* bound of madam, times the root mean square of a tensor's initial weights */
+    struct { double beta, sigma; } upgd;               /* upgd.h */
+    struct { double strength, decay; } ewc;            /* penalties.h; strength 0: off, as below */
+    struct { double strength, xi; int64_t every; } si; /* si.h; every 0: where a task ends */
     kp_clip_options clip;
 } kp_optim_member;
 
 typedef struct {
     kp_rule rule;
     int centered;                  /* rmsprop: divide by the standard deviation */
+    int reference;                 /* 1: L2 Init, shrink and perturb, upgd as the clipping authors' code has
+                                      them (shift_clip.h, upgd.h) */
+    kp_noise_kind noise;
+    const uint64_t *seed;          /* [P] of the noise, copied; NULL: no member has any */
     int block;                     /* most updates that kp_optim_prepare may announce; 0: 1 */
     const kp_optim_member *member; /* [P], copied */
 } kp_optim_options;
@@ -53,13 +64,13 @@ kp_status kp_optim_add_update(kp_optim *optim, kp_program *program, kp_err *err)
 const int32_t *kp_optim_cursor(const kp_optim *optim);
 
 /* How many updates may be announced now, at least 1: what changes only between programs (bounds with
- * optim.clip.when: once) is the same for all of them. May exceed block. */
+ * optim.clip.when: once, consolidation with optim.si.every) is the same for all of them. May exceed block. */
 int kp_optim_room(const kp_optim *optim);
 
 /* Before the program is run n times. active: [P] host, NULL: all. Allocates nothing. */
 kp_status kp_optim_prepare(kp_optim *optim, int n, const uint8_t *active, kp_err *err);
 
-/* After it: what is due between updates. is_task_end: the updates that come belong to another task. */
+/* After it: what is due between updates (consolidation of Synaptic Intelligence). is_task_end: the updates that come belong to another task. */
 kp_status kp_optim_between(kp_optim *optim, int is_task_end, const uint8_t *active, kp_err *err);
 
 /* What mlp_stream (mlp/mlp.h) takes to make the whole update itself, after kp_optim_prepare as before a
@@ -93,5 +104,8 @@ kp_status kp_optim_grad_norm(kp_optim *optim, float *norm, kp_err *err);
 int kp_optim_n_moments(const kp_optim *optim);
 float *kp_optim_moment(const kp_optim *optim, int i, const char **name);
 int64_t *kp_optim_steps(kp_optim *optim);
+
+/* [P][n_tensors] backend memory: of the update that is made; INFINITY: not clipped. */
+const float *kp_optim_bounds(const kp_optim *optim);
 
 void kp_optim_close(kp_optim *optim); /* NULL is fine */

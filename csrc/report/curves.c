@@ -1,6 +1,6 @@
-/* curves.c: learning curves of one game, averaged over runs.
+/* curves.c: learning curves of one subject, averaged over runs.
  *
- * Agent steps are cut into at most MAX_POINTS equal parts. A run's value in a part is the mean of
+ * Steps are cut into at most MAX_POINTS equal parts. A run's value in a part is the mean of
  * what it logged there; a part's point is the mean over runs. Only runs that logged something in a
  * part count in it. */
 #include <errno.h>
@@ -13,17 +13,7 @@
 #include "report_impl.h"
 #include "stats.h"
 
-enum { MAX_POINTS = 100, N_PANELS = 3 };
-
-typedef struct {
-    kp_metric metric;
-    const char *name, *title;
-    double factor;
-} panel_kind;
-
-static int is_of(const kp_member_run *run, int game, int method) {
-    return run->game == game && run->method == method;
-}
+enum { MAX_POINTS = 100 };
 
 static double cell(const kp_member_run *run, int row, kp_metric metric) {
     return run->rows.cell[(size_t)row * KP_N_METRICS + metric];
@@ -31,10 +21,10 @@ static double cell(const kp_member_run *run, int row, kp_metric metric) {
 
 /* The parts' width: MAX_POINTS of them reach the last step, none is narrower than the log's
  * interval. */
-static double part_width(const kp_report *r, int game) {
+static double part_width(const kp_report *r, int subject) {
     double last = 0, interval = INFINITY;
     for (int i = 0; i < r->n; i++)
-        for (int j = 0; j < r->run[i].rows.n && r->run[i].game == game; j++) {
+        for (int j = 0; j < r->run[i].rows.n && r->run[i].subject == subject; j++) {
             double step = cell(&r->run[i], j, KP_METRIC_AGENT_STEP),
                    before = j ? cell(&r->run[i], j - 1, KP_METRIC_AGENT_STEP) : 0;
             last = fmax(last, step);
@@ -57,16 +47,16 @@ static double part_mean(const kp_member_run *run, kp_metric metric, double end, 
     return n ? sum / n : NAN;
 }
 
-static kp_status fill_curve(kp_curve *c, const kp_report *r, int game, const panel_kind *kind,
-                            double width, double *x, int *row, kp_err *err) {
+static kp_status fill_curve(kp_curve *c, const kp_report *r, int subject, int method,
+                            kp_metric metric, double width, double *x, int *row, kp_err *err) {
     memset(row, 0, (size_t)r->n * sizeof *row);
     for (int part = 1; part <= MAX_POINTS; part++) {
         kp_estimate e;
         int n = 0;
         for (int i = 0; i < r->n; i++) {
-            if (!is_of(&r->run[i], game, c->style)) continue;
-            double mean = part_mean(&r->run[i], kind->metric, part * width * (1 + 1e-12), &row[i]);
-            if (isfinite(mean)) x[n++] = mean * kind->factor;
+            if (r->run[i].subject != subject || r->run[i].method != method) continue;
+            double mean = part_mean(&r->run[i], metric, part * width * (1 + 1e-12), &row[i]);
+            if (isfinite(mean)) x[n++] = mean * kp_shown_of(metric)->factor;
         }
         if (!n) continue;
         kp_status st = kp_bootstrap(&e, KP_STAT_MEAN, x, &n, 1, 0.95, 0, err);
@@ -76,18 +66,22 @@ static kp_status fill_curve(kp_curve *c, const kp_report *r, int game, const pan
     return KP_OK;
 }
 
-static kp_status write_csv(const kp_plot *plot, const panel_kind *kinds, const char *dir,
+static kp_status write_csv(const kp_report *r, const kp_plot *plot, const char *dir,
                            const char *name, kp_err *err) {
+    const kp_kind *kind = r->kind;
     char path[1024];
     snprintf(path, sizeof path, "%s/%s.csv", dir, name);
     FILE *f = fopen(path, "w");
-    if (f) fprintf(f, "metric,method,agent_step,frames,runs,mean,low95,high95\n");
+    if (f)
+        fprintf(f, "metric,method,%s,%s,runs,mean,low95,high95\n", kind->step_column,
+                kind->second_column);
     for (int p = 0; f && p < plot->n; p++)
         for (int m = 0; m < plot->panel[p].n; m++) {
             const kp_curve *c = &plot->panel[p].curve[m];
+            const char *metric = kp_shown_of(kp_report_metric(r, kind->panel[p]))->name;
             for (int i = 0; i < c->n; i++)
-                fprintf(f, "%s,\"%s\",%.0f,%.0f,%d,%.9g,%.9g,%.9g\n", kinds[p].name, c->label,
-                        c->point[i].step, c->point[i].step * plot->frames_per_step,
+                fprintf(f, "%s,\"%s\",%.0f,%.12g,%d,%.9g,%.9g,%.9g\n", metric, c->label,
+                        c->point[i].step, c->point[i].step * plot->second_per_step,
                         c->point[i].n_runs, c->point[i].value, c->point[i].low, c->point[i].high);
         }
     int failed = !f || ferror(f);
@@ -96,44 +90,45 @@ static kp_status write_csv(const kp_plot *plot, const panel_kind *kinds, const c
                   : KP_OK;
 }
 
-kp_status kp_report_curves(const kp_report *r, int game, const char *dir, kp_err *err) {
-    const int is_eval = kp_report_return(r) == KP_METRIC_EVAL_RETURN;
-    const panel_kind kinds[N_PANELS] = {
-        { kp_report_return(r), is_eval ? "eval_return_mean" : "return_mean",
-          is_eval ? "evaluation return" : "training return", 1 },
-        { KP_METRIC_WEIGHT_L2, "weight_l2", "weight norm (l2)", 1 },
-        { KP_METRIC_SHARE_CLIPPED, "percent_clipped", "weights clipped (%)", 100 },
-    };
-    const int M = r->n_methods;
-    kp_panel panels[N_PANELS];
-    kp_curve *curves = calloc((size_t)N_PANELS * M, sizeof *curves);
-    kp_point *points = calloc((size_t)N_PANELS * M * MAX_POINTS, sizeof *points);
-    double *x = malloc((size_t)r->n * sizeof *x);
-    int *row = malloc((size_t)r->n * sizeof *row), frames_per_step = 1;
+kp_status kp_report_curves(const kp_report *r, int subject, const char *dir, kp_err *err) {
+    const kp_kind *kind = r->kind;
+    const int M = r->n_methods, n = kind->n_panels;
+    kp_panel *panels = calloc((size_t)n, sizeof *panels);
+    kp_curve *curves = calloc((size_t)n * M, sizeof *curves);
+    kp_point *points = calloc((size_t)n * M * MAX_POINTS, sizeof *points);
+    double *x = malloc((size_t)r->n * sizeof *x), second_per_step = 1;
+    int *row = malloc((size_t)r->n * sizeof *row);
     kp_status st = KP_OK;
-    if (!curves || !points || !x || !row) {
+    if (!panels || !curves || !points || !x || !row) {
         st = kp_fail(err, KP_BAD_CONFIG, "report: out of memory");
         goto out;
     }
     for (int i = 0; i < r->n; i++)
-        if (r->run[i].game == game) frames_per_step = r->run[i].config.env.frame_skip;
-    double width = part_width(r, game);
-    for (int p = 0; p < N_PANELS; p++) {
-        panels[p] = (kp_panel){ kinds[p].title, curves + p * M, M };
+        if (r->run[i].subject == subject)
+            second_per_step = kp_kind_second_per_step(&r->run[i].config);
+    double width = part_width(r, subject);
+    for (int p = 0; p < n; p++) {
+        kp_metric metric = kp_report_metric(r, kind->panel[p]);
+        panels[p] = (kp_panel){ kp_shown_of(metric)->title, curves + p * M, 0 };
         for (int m = 0; m < M && !st; m++) {
-            curves[p * M + m] = (kp_curve){ r->label[m], m,
-                                            points + (size_t)(p * M + m) * MAX_POINTS, 0 };
-            st = fill_curve(&curves[p * M + m], r, game, &kinds[p], width, x, row, err);
+            kp_curve *c = &panels[p].curve[panels[p].n];
+            if (!r->is_drawn[subject * M + m]) continue;
+            *c = (kp_curve){ r->method[m].label, r->method[m].style,
+                             points + (size_t)(p * M + m) * MAX_POINTS, 0 };
+            st = fill_curve(c, r, subject, m, metric, width, x, row, err);
+            panels[p].n++;
         }
     }
     if (st) goto out;
-    char name[80], title[160];
-    snprintf(name, sizeof name, "curves-%s", r->game[game]);
-    snprintf(title, sizeof title, "%s: mean and 95%% interval over runs", r->game[game]);
-    kp_plot plot = { title, frames_per_step, panels, N_PANELS };
-    st = write_csv(&plot, kinds, dir, name, err);
+    char name[160], title[256];
+    snprintf(name, sizeof name, "curves-%s", r->subject[subject].file);
+    snprintf(title, sizeof title, "%s: mean and 95%% interval over runs",
+             r->subject[subject].label);
+    kp_plot plot = { title, kind->step, kind->second, second_per_step, panels, n, kind->n_abreast };
+    st = write_csv(r, &plot, dir, name, err);
     if (!st) st = kp_plot_write(&plot, dir, name, err);
 out:
+    free(panels);
     free(curves);
     free(points);
     free(x);

@@ -10,8 +10,11 @@
 enum { MAX_COLUMNS = 256 };
 
 static const char *const names[KP_N_METRICS] = {
-    "member",      "agent_step",       "frames",    "updates",
-    "return_mean", "eval_return_mean", "weight_l2", "share_clipped",
+    "member",         "agent_step",         "frames",
+    "updates",        "return_mean",        "eval_return_mean",
+    "weight_l2",      "share_clipped",      "accuracy",
+    "loss",           "plasticity",         "dead_units",
+    "effective_rank", "distance_from_init",
 };
 
 /* Ends the cell at its comma and moves *at behind it; *at is NULL after the last. */

@@ -15,6 +15,12 @@ typedef enum { /* names: metrics_csv.c */
                KP_METRIC_EVAL_RETURN,
                KP_METRIC_WEIGHT_L2,
                KP_METRIC_SHARE_CLIPPED,
+               KP_METRIC_ACCURACY,
+               KP_METRIC_LOSS,
+               KP_METRIC_PLASTICITY,
+               KP_METRIC_DEAD_UNITS,
+               KP_METRIC_EFFECTIVE_RANK,
+               KP_METRIC_DISTANCE,
                KP_N_METRICS
 } kp_metric;
 

@@ -14,7 +14,27 @@ extern char **environ;
 /* Okabe and Ito's colours, told apart by the colour-blind; yellow, faint on white, is left out. */
 static const char *const colours[] = { "#0072B2", "#D55E00", "#009E73", "#CC79A7",
                                        "#E69F00", "#56B4E9", "#000000" };
-enum { N_COLOURS = sizeof colours / sizeof *colours, PANEL_HEIGHT = 300, HEAD_HEIGHT = 140 };
+_Static_assert((int)(sizeof colours / sizeof *colours) == (int)KP_PLOT_COLOURS,
+               "styles count them");
+
+enum { /* pixels; one panel a row is placed by gnuplot */
+       PANEL_HEIGHT = 300,
+       HEAD_HEIGHT = 140,
+       ONE_WIDTH = 900,
+       TWO_WIDTH = 1300,
+       LEFT = 80, /* of a panel, for its title and numbers */
+       RIGHT = 25,
+       GAP = 35,  /* between rows */
+       AXIS = 55, /* numbers and name of an axis */
+       TITLE = 35,
+       KEY_LINE = 20
+};
+
+typedef struct {
+    int n_panels, rows; /* panels with points */
+    int width, height;
+    int key_columns, key_height; /* of two panels a row */
+} layout;
 
 static int has_points(const kp_panel *p) {
     int n = 0;
@@ -59,33 +79,72 @@ static double unit_of(double last, const char **name) {
     return last >= 2e6 ? 1e6 : last >= 2e3 ? 1e3 : 1;
 }
 
-static void put_axes(FILE *f, const kp_plot *p, int is_first, int is_last) {
-    const char *steps, *frames;
+/* Panel `at` of those that are drawn. The axes have numbers at the bottom of a column and at the
+ * top row. */
+static void put_axes(FILE *f, const kp_plot *p, const layout *l, int at) {
+    const char *steps, *seconds;
     double last = last_step(p);
     unit_of(last, &steps);
-    unit_of(last * p->frames_per_step, &frames);
-    if (is_first)
-        fprintf(f,
-                "set border 7\nset x2tics\nset x2label 'frames%s' offset 0,-0.5\n"
-                "set key outside top center horizontal noenhanced\n",
-                frames);
-    else fprintf(f, "set border 3\nunset x2tics\nunset x2label\nunset key\n");
-    if (is_last) fprintf(f, "set xlabel 'agent steps%s'\nset format x '%%g'\n", steps);
+    unit_of(last * p->second_per_step, &seconds);
+    if (at < p->n_abreast && p->second_per_step > 0)
+        fprintf(f, "set border 7\nset x2tics\nset x2label '%s%s' offset 0,-0.5\n", p->second,
+                seconds);
+    else fprintf(f, "set border 3\nunset x2tics\nunset x2label\n");
+    if (at == 0 && p->n_abreast == 1)
+        fprintf(f, "set key outside top center horizontal noenhanced\n");
+    else fprintf(f, "unset key\n");
+    if (at + p->n_abreast >= l->n_panels)
+        fprintf(f, "set xlabel '%s%s'\nset format x '%%g'\n", p->step, steps);
     else fprintf(f, "unset xlabel\nset format x ''\n");
 }
 
-/* Bands first, so that no line is under one. The key stands once, above the top panel. */
-static void put_panel(FILE *f, const kp_plot *p, int i, int is_first, int is_last) {
+static void put_margins(FILE *f, const layout *l, int left, int right, int bottom, int top) {
+    fprintf(f,
+            "set lmargin at screen %.6f\nset rmargin at screen %.6f\n"
+            "set bmargin at screen %.6f\nset tmargin at screen %.6f\n",
+            (double)left / l->width, (double)right / l->width, 1 - (double)bottom / l->height,
+            1 - (double)top / l->height);
+}
+
+/* The same size for all, whatever numbers its axes have. */
+static void put_place(FILE *f, const kp_plot *p, const layout *l, int at) {
+    int width = l->width / p->n_abreast, left = at % p->n_abreast * width,
+        top = TITLE + l->key_height + AXIS + at / p->n_abreast * PANEL_HEIGHT;
+    put_margins(f, l, left + LEFT, left + width - RIGHT, top + PANEL_HEIGHT - GAP, top);
+}
+
+static void put_line(FILE *f, const kp_curve *c, const char *what) {
+    fprintf(f, "%s lw 2 dt %d lc rgb '%s' title ", what, c->style / KP_PLOT_COLOURS + 1,
+            colours[c->style % KP_PLOT_COLOURS]);
+    put_quoted(f, c->label);
+}
+
+/* A panel of nothing but the key, as wide as the picture. */
+static void put_key(FILE *f, const kp_plot *p, const layout *l) {
+    put_margins(f, l, LEFT, l->width - RIGHT, TITLE + l->key_height, TITLE);
+    fprintf(f,
+            "unset border\nunset tics\nunset grid\n"
+            "set key center center horizontal noenhanced maxcols %d\nplot [0:1][0:1] ",
+            l->key_columns);
+    for (int j = 0; j < p->panel->n; j++) {
+        fputs(j ? ", \\\n     " : "", f);
+        put_line(f, &p->panel->curve[j], "NaN with lines");
+    }
+    fprintf(f, "\nset tics\n");
+}
+
+/* Bands first, so that no line is under one. The key stands once, above the first panel. */
+static void put_panel(FILE *f, const kp_plot *p, const layout *l, int i, int at) {
     const kp_panel *panel = &p->panel[i];
     const char *comma = "plot ";
     fprintf(f, "set ylabel ");
     put_quoted(f, panel->title);
     fprintf(f, " noenhanced\n");
-    put_axes(f, p, is_first, is_last);
+    put_axes(f, p, l, at);
     for (int band = 1; band >= 0; band--)
         for (int j = 0; j < panel->n; j++) {
             const kp_curve *c = &panel->curve[j];
-            const char *colour = colours[c->style % N_COLOURS];
+            const char *colour = colours[c->style % KP_PLOT_COLOURS];
             if (!c->n) continue;
             if (band)
                 fprintf(f,
@@ -93,41 +152,70 @@ static void put_panel(FILE *f, const kp_plot *p, int i, int is_first, int is_las
                         "solid 0.2 noborder notitle",
                         comma, i, j, colour);
             else {
-                fprintf(f, "%s$data_%d_%d using 1:2 with %s lw 2 dt %d lc rgb '%s' title ", comma,
-                        i, j, c->n == 1 ? "points pt 7" : "lines", c->style / N_COLOURS + 1,
-                        colour);
-                put_quoted(f, c->label);
+                char data[64];
+                snprintf(data, sizeof data, "$data_%d_%d using 1:2 with %s", i, j,
+                         c->n == 1 ? "points pt 7" : "lines");
+                fputs(comma, f);
+                put_line(f, c, data);
             }
             comma = ", \\\n     ";
         }
     fprintf(f, "\n");
 }
 
-static void put_script(FILE *f, const kp_plot *p, const char *name, int n_panels) {
+/* The key has as many columns as its longest label leaves room for. */
+static layout lay_out(const kp_plot *p) {
+    layout l = { 0 };
+    int longest = 0, n = p->n ? p->panel->n : 0;
+    for (int i = 0; i < p->n; i++) l.n_panels += has_points(&p->panel[i]);
+    l.rows = (l.n_panels + p->n_abreast - 1) / p->n_abreast;
+    if (p->n_abreast == 1) {
+        l.width = ONE_WIDTH, l.height = HEAD_HEIGHT + l.rows * PANEL_HEIGHT;
+        return l;
+    }
+    for (int j = 0; j < n; j++) {
+        int length = (int)strlen(p->panel->curve[j].label);
+        longest = length > longest ? length : longest;
+    }
+    l.width = TWO_WIDTH;
+    l.key_columns = (l.width - LEFT - RIGHT) / (8 * longest + 60);
+    l.key_columns = l.key_columns < 1 ? 1 : l.key_columns > n ? n : l.key_columns;
+    l.key_height = n ? (n + l.key_columns - 1) / l.key_columns * KEY_LINE : 0;
+    l.height = TITLE + l.key_height + AXIS + l.rows * PANEL_HEIGHT - GAP + AXIS;
+    return l;
+}
+
+static void put_script(FILE *f, const kp_plot *p, const char *name) {
+    const layout l = lay_out(p);
     const char *words;
-    double last = last_step(p), last_frame = last * p->frames_per_step,
+    double last = last_step(p), last_second = last * p->second_per_step,
            unit = unit_of(last, &words);
     fprintf(f, "# Draw it: gnuplot %s.gp\n", name);
-    fprintf(f, "set terminal pngcairo size 900,%d font 'sans,11' background '#ffffff'\nset output ",
-            HEAD_HEIGHT + n_panels * PANEL_HEIGHT);
+    fprintf(f, "set terminal pngcairo size %d,%d font 'sans,11' background '#ffffff'\nset output ",
+            l.width, l.height);
     char png[300];
     snprintf(png, sizeof png, "%s.png", name);
     put_quoted(f, png);
-    fprintf(f, "\nset multiplot layout %d,1 title ", n_panels);
+    fprintf(f, "\nset multiplot ");
+    if (p->n_abreast == 1) fprintf(f, "layout %d,1 ", l.n_panels);
+    fprintf(f, "title ");
     put_quoted(f, p->title);
     fprintf(f, " noenhanced font 'sans,14'\n");
     put_data(f, p, unit);
+    if (p->n_abreast == 1) fprintf(f, "set lmargin 11\nset rmargin 4\n");
+    else put_key(f, p, &l);
     fprintf(f,
-            "set lmargin 11\nset rmargin 4\nset grid xtics ytics lt 1 lc rgb '#dddddd'\nset ytics "
+            "set grid xtics ytics lt 1 lc rgb '#dddddd'\nset ytics "
             "nomirror\nset xtics nomirror\n"
-            "set xrange [0:%.10g]\nset x2range [0:%.10g]\n",
-            last / unit, last_frame / unit_of(last_frame, &words));
-    int shown = 0;
-    for (int i = 0; i < p->n; i++) {
-        if (!has_points(&p->panel[i])) continue;
-        shown++;
-        put_panel(f, p, i, shown == 1, shown == n_panels);
-    }
+            "set xrange [0:%.10g]\n",
+            last / unit);
+    if (p->second_per_step > 0)
+        fprintf(f, "set x2range [0:%.10g]\n", last_second / unit_of(last_second, &words));
+    for (int i = 0, at = 0; i < p->n; i++)
+        if (has_points(&p->panel[i])) {
+            if (p->n_abreast > 1) put_place(f, p, &l, at);
+            put_panel(f, p, &l, i, at++);
+        }
     fprintf(f, "unset multiplot\n");
 }
 
@@ -165,16 +253,14 @@ static int run_gnuplot(const char *dir, char *script, char *said, size_t size) {
 
 kp_status kp_plot_write(const kp_plot *plot, const char *dir, const char *name, kp_err *err) {
     char script[256], path[1024], png[1024], said[256];
-    int n_panels = 0;
-    for (int i = 0; i < plot->n; i++) n_panels += has_points(&plot->panel[i]);
-    if (!n_panels)
+    if (!lay_out(plot).n_panels)
         return kp_fail(err, KP_BAD_DATA, "%s: the runs have logged nothing to draw yet",
                        plot->title);
     snprintf(script, sizeof script, "%s.gp", name);
     snprintf(path, sizeof path, "%s/%s", dir, script);
     snprintf(png, sizeof png, "%s/%s.png", dir, name);
     FILE *f = fopen(path, "w");
-    if (f) put_script(f, plot, name, n_panels);
+    if (f) put_script(f, plot, name);
     int failed = !f || ferror(f);
     if (f && fclose(f)) failed = 1;
     if (failed) return kp_fail(err, KP_STORAGE, "%s: cannot be written: %s", path, strerror(errno));

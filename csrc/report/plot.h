@@ -1,10 +1,13 @@
 /* plot.h: learning curves as a PNG, drawn by gnuplot.
  *
- * One panel above the other on shared agent steps; the second axis at the top counts frames. */
+ * Panels in rows on shared steps; a second axis at the top counts them in another unit. One key for
+ * all. */
 #pragma once
 #include <stdint.h>
 
 #include "kappa/status.h"
+
+enum { KP_PLOT_COLOURS = 7 };
 
 typedef struct {
     double step, value, low, high; /* low, high: interval over runs */
@@ -13,7 +16,8 @@ typedef struct {
 
 typedef struct {
     const char *label; /* borrowed */
-    int style;         /* colour and dash; the same method has the same in every panel */
+    int style;         /* colour, and KP_PLOT_COLOURS further the next dash; a method has the same in
+                          every panel */
     kp_point *point;   /* [n] by rising step, borrowed */
     int n;             /* 0: left out */
 } kp_curve;
@@ -26,9 +30,11 @@ typedef struct {
 
 typedef struct {
     const char *title;
-    int frames_per_step;
-    const kp_panel *panel; /* [n] borrowed; panels without points are left out */
+    const char *step, *second; /* what the axes count: "agent steps", "frames" */
+    double second_per_step;    /* 0: no second axis */
+    const kp_panel *panel;     /* [n] borrowed; panels without points are left out */
     int n;
+    int n_abreast; /* panels in a row: 1 or 2 */
 } kp_plot;
 
 /* Writes dir/NAME.gp (gnuplot, with its data) and dir/NAME.png. KP_DEVICE where gnuplot is missing

@@ -1,4 +1,4 @@
-/* report.c: runs, the methods they fall into, and the table. */
+/* report.c: runs, the subjects and methods they fall into, and what is written. */
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -7,18 +7,18 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "plot.h"
 #include "report_impl.h"
 #include "run/members.h"
-#include "stats.h"
-#include "table.h"
-
-enum { MAX_NOTES = 10 }; /* of a kind under the table */
 
 kp_report *kp_report_open(void) { return calloc(1, sizeof(kp_report)); }
 
 /* Keys in which runs of one method may differ. */
 static int is_outside_method(const char *key) {
-    return !kp_key_changes_results(key) || !strcmp(key, "seed") || !strcmp(key, "env.game");
+    static const char *const outside[] = { "seed", "env.game", "stream.problem", "data.set" };
+    for (size_t i = 0; i < sizeof outside / sizeof *outside; i++)
+        if (!strcmp(key, outside[i])) return 1;
+    return !kp_key_changes_results(key);
 }
 
 static int same_method(const kp_config *a, const kp_config *b) {
@@ -28,11 +28,17 @@ static int same_method(const kp_config *a, const kp_config *b) {
     return 1;
 }
 
+static int same_subject(const kp_config *a, const kp_config *b) {
+    char x[sizeof((kp_subject *)0)->label], y[sizeof x];
+    kp_kind_subject(a, x, sizeof x);
+    kp_kind_subject(b, y, sizeof y);
+    return !strcmp(x, y);
+}
+
 static kp_status add_member(kp_report *r, const kp_config *config, const char *dir,
                             const kp_metrics *all, int member, kp_err *err) {
     for (int i = 0; i < r->n; i++)
-        if (r->run[i].config.seed == config->seed &&
-            !strcmp(r->run[i].config.env.game, config->env.game) &&
+        if (r->run[i].config.seed == config->seed && same_subject(&r->run[i].config, config) &&
             same_method(&r->run[i].config, config))
             return kp_fail(err, KP_BAD_CONFIG,
                            "%s: the same run as in %s (seed %" PRIu64 "); it would count twice",
@@ -105,223 +111,165 @@ kp_status kp_report_add_folder(kp_report *report, const char *dir, kp_err *err) 
 }
 
 static void append(char *label, const char *format, const char *a, const char *b) {
-    size_t n = strlen(label), size = sizeof *((kp_report *)0)->label;
+    size_t n = strlen(label), size = sizeof((kp_method *)0)->label;
     if (n && n + 2 < size) n += (size_t)snprintf(label + n, size - n, ", ");
     if (n < size && snprintf(label + n, size - n, format, a, b) < 0) label[n] = 0; /* may be cut */
 }
 
-static const kp_config *config_of(const kp_report *r, int method) {
-    for (int i = 0; i < r->n; i++)
-        if (r->run[i].method == method) return &r->run[i].config;
-    return NULL;
+/* The name, if the study gave one; the preset, where presets differ; and every key that differs
+ * between methods of one name and preset. */
+static void label_method(kp_report *r, int m, const int *first) {
+    const kp_config *c = &r->run[first[m]].config;
+    kp_method *method = &r->method[m];
+    char differs[KP_CONFIG_MAX_KEYS] = { 0 };
+    int presets_differ = !*method->name && r->n_methods == 1;
+    for (int a = 0; a < r->n_methods; a++) {
+        const kp_config *other = &r->run[first[a]].config;
+        if (strcmp(other->run.method, method->name)) continue;
+        int same_preset = !strcmp(other->preset, c->preset);
+        presets_differ |= !same_preset;
+        for (int k = 0; k < kp_n_keys() && same_preset; k++)
+            differs[k] |= !kp_config_same(other, c, k);
+    }
+    method->label[0] = 0;
+    if (*method->name) append(method->label, "%s%s", method->name, "");
+    if (presets_differ) append(method->label, "%s%s", *c->preset ? c->preset : "runs", "");
+    for (int k = 0; k < kp_n_keys(); k++) {
+        char text[KP_CONFIG_TEXT];
+        const char *key = kp_key_at(k)->key, *dot = strrchr(key, '.');
+        if (!differs[k] || is_outside_method(key)) continue;
+        kp_config_get(c, k, text);
+        append(method->label, "%s %s", dot ? dot + 1 : key, text);
+    }
 }
 
-/* The preset, where presets differ, and every key that differs between methods of one preset. */
-static void label_methods(kp_report *r) {
+/* The first method of this name's first n letters; -1: none. */
+static int find_name(const kp_report *r, const char *name, size_t n) {
+    for (int m = 0; m < r->n_methods && n; m++)
+        if (!strncmp(r->method[m].name, name, n) && !r->method[m].name[n]) return m;
+    return -1;
+}
+
+/* The first method of m's name, or, for NAME+wc, of NAME. */
+static int base_of(const kp_report *r, int m, int *is_clipped) {
+    static const char clipped[] = "+wc";
+    const char *name = r->method[m].name;
+    size_t n = strlen(name), end = strlen(clipped);
+    int base = n > end && !strcmp(name + n - end, clipped) ? find_name(r, name, n - end) : -1;
+    *is_clipped = base >= 0;
+    if (base < 0) base = find_name(r, name, n);
+    return base < 0 ? m : base;
+}
+
+/* A name has one style, since a figure has one method of each; NAME+wc has NAME's colour and the
+ * next dash, so that the two are seen as a pair. */
+static void choose_styles(kp_report *r) {
+    int n = 0, dashes = 1, is_clipped;
+    for (int m = 0; m < r->n_methods; m++)
+        if (base_of(r, m, &is_clipped), is_clipped) dashes = 2;
     for (int m = 0; m < r->n_methods; m++) {
-        const kp_config *c = config_of(r, m);
-        char differs[KP_CONFIG_MAX_KEYS] = { 0 }, presets_differ = 0;
-        for (int a = 0; a < r->n_methods; a++) {
-            const kp_config *other = config_of(r, a);
-            presets_differ |= strcmp(other->preset, c->preset) != 0;
-            for (int k = 0; k < kp_n_keys(); k++)
-                if (!strcmp(other->preset, c->preset) && !kp_config_same(other, c, k))
-                    differs[k] = 1;
-        }
-        r->label[m][0] = 0;
-        if (presets_differ || r->n_methods == 1)
-            append(r->label[m], "%s%s", *c->preset ? c->preset : "runs", "");
-        for (int k = 0; k < kp_n_keys(); k++) {
-            char text[KP_CONFIG_TEXT];
-            const char *key = kp_key_at(k)->key, *dot = strrchr(key, '.');
-            if (!differs[k] || is_outside_method(key)) continue;
-            kp_config_get(c, k, text);
-            append(r->label[m], "%s %s", dot ? dot + 1 : key, text);
-        }
+        if (base_of(r, m, &is_clipped) != m) continue;
+        r->method[m].style = n % KP_PLOT_COLOURS + n / KP_PLOT_COLOURS * dashes * KP_PLOT_COLOURS;
+        n++;
     }
+    for (int m = 0; m < r->n_methods; m++) {
+        int base = base_of(r, m, &is_clipped);
+        if (base != m) r->method[m].style = r->method[base].style + is_clipped * KP_PLOT_COLOURS;
+    }
+}
+
+typedef struct {
+    int n_runs;
+    double steps, score; /* of the run that has come least far; mean */
+} result;
+
+static result result_of(const kp_report *r, int subject, int method) {
+    const kp_column *score = r->kind->column;
+    result x = { 0, INFINITY, 0 };
+    for (int i = 0; i < r->n; i++) {
+        const kp_member_run *run = &r->run[i];
+        if (run->subject != subject || run->method != method) continue;
+        x.n_runs++;
+        double steps = kp_report_value(run, KP_METRIC_AGENT_STEP, KP_SPAN_LATEST);
+        x.steps = fmin(x.steps, isfinite(steps) ? steps : 0);
+        x.score += kp_report_value(run, kp_report_metric(r, score->metric), score->span);
+    }
+    if (!x.n_runs) return (result){ 0, -1, -INFINITY };
+    x.score = isfinite(x.score) ? x.score / x.n_runs : -INFINITY;
+    return x;
+}
+
+/* Of a name's settings the one that is drawn: all its runs have come as far as any setting's (one
+ * that has diverged has not), and its mean score is the highest. */
+static int is_better(result a, result b) {
+    return a.steps != b.steps ? a.steps > b.steps : a.score > b.score;
+}
+
+static void choose_drawn(kp_report *r, result *of, int subject) {
+    const int M = r->n_methods;
+    for (int m = 0; m < M; m++) of[m] = result_of(r, subject, m);
+    for (int m = 0; m < M; m++) {
+        int is_drawn = of[m].n_runs > 0;
+        for (int k = 0; k < M && is_drawn && *r->method[m].name; k++)
+            if (!strcmp(r->method[k].name, r->method[m].name))
+                is_drawn = !is_better(of[k], of[m]) && (k >= m || is_better(of[m], of[k]));
+        r->is_drawn[subject * M + m] = (uint8_t)is_drawn;
+    }
+}
+
+/* The run's method and subject: those of an earlier run, or new ones. */
+static void number_run(kp_report *r, int *first, int i) {
+    kp_member_run *run = &r->run[i];
+    run->method = run->subject = -1;
+    for (int m = 0; m < r->n_methods && run->method < 0; m++)
+        if (same_method(&run->config, &r->run[first[m]].config)) run->method = m;
+    for (int j = 0; j < i && run->subject < 0; j++)
+        if (same_subject(&run->config, &r->run[j].config)) run->subject = r->run[j].subject;
+    if (run->method < 0) first[run->method = r->n_methods++] = i;
+    if (run->subject < 0) run->subject = r->n_subjects++;
+}
+
+static void name_subject(kp_subject *s, const kp_config *c) {
+    kp_kind_subject(c, s->label, sizeof s->label);
+    char *to = s->file;
+    for (const char *at = s->label; *at; at++)
+        if (*at != ' ') *to++ = *at == ',' ? '-' : *at;
+    *to = 0;
 }
 
 kp_status kp_report_group(kp_report *r, kp_err *err) {
     if (!r->n) return kp_fail(err, KP_BAD_DATA, "report: no runs");
-    r->n_methods = r->n_games = 0;
-    for (int i = 0; i < r->n; i++) {
-        kp_member_run *run = &r->run[i];
-        run->method = run->game = -1;
-        for (int j = 0; j < i; j++) {
-            if (same_method(&run->config, &r->run[j].config)) run->method = r->run[j].method;
-            if (!strcmp(run->config.env.game, r->run[j].config.env.game))
-                run->game = r->run[j].game;
-        }
-        if (run->method < 0) run->method = r->n_methods++;
-        if (run->game < 0) run->game = r->n_games++;
-    }
-    free(r->label);
-    free(r->game);
-    r->label = calloc((size_t)r->n_methods, sizeof *r->label);
-    r->game = calloc((size_t)r->n_games, sizeof *r->game);
-    if (!r->label || !r->game) return kp_fail(err, KP_BAD_CONFIG, "report: out of memory");
-    for (int i = 0; i < r->n; i++)
-        memcpy(r->game[r->run[i].game], r->run[i].config.env.game, sizeof *r->game);
-    label_methods(r);
-    return KP_OK;
+    for (int i = 1; i < r->n; i++)
+        if (r->run[i].config.algorithm != r->run->config.algorithm)
+            return kp_fail(err, KP_BAD_CONFIG,
+                           "report: %s and %s are of different algorithms; report them apart",
+                           r->run->dir, r->run[i].dir);
+    int *first = malloc((size_t)r->n * sizeof *first);
+    r->kind = kp_kind_of(r->run->config.algorithm);
+    r->n_methods = r->n_subjects = 0;
+    for (int i = 0; first && i < r->n; i++) number_run(r, first, i);
+    free(r->method);
+    free(r->subject);
+    free(r->is_drawn);
+    r->method = calloc((size_t)r->n_methods + 1, sizeof *r->method);
+    r->subject = calloc((size_t)r->n_subjects + 1, sizeof *r->subject);
+    r->is_drawn = calloc((size_t)r->n_subjects * (size_t)r->n_methods + 1, 1);
+    result *of = malloc(((size_t)r->n_methods + 1) * sizeof *of);
+    int complete = first && r->method && r->subject && r->is_drawn && of;
+    for (int i = 0; complete && i < r->n; i++)
+        name_subject(&r->subject[r->run[i].subject], &r->run[i].config);
+    for (int m = 0; complete && m < r->n_methods; m++)
+        r->method[m].name = r->run[first[m]].config.run.method;
+    for (int m = 0; complete && m < r->n_methods; m++) label_method(r, m, first);
+    if (complete) choose_styles(r);
+    for (int s = 0; complete && s < r->n_subjects; s++) choose_drawn(r, of, s);
+    free(of);
+    free(first);
+    return complete ? KP_OK : kp_fail(err, KP_BAD_CONFIG, "report: out of memory");
 }
 
-kp_metric kp_report_return(const kp_report *r) {
-    for (int i = 0; i < r->n; i++)
-        for (int j = 0; j < r->run[i].rows.n; j++)
-            if (isfinite(r->run[i].rows.cell[(size_t)j * KP_N_METRICS + KP_METRIC_EVAL_RETURN]))
-                return KP_METRIC_EVAL_RETURN;
-    return KP_METRIC_RETURN;
-}
-
-/* The latest value that was logged; NAN if there is none. */
-static double latest(const kp_member_run *run, kp_metric metric) {
-    for (int i = run->rows.n - 1; i >= 0; i--) {
-        double x = run->rows.cell[(size_t)i * KP_N_METRICS + metric];
-        if (isfinite(x)) return x;
-    }
-    return NAN;
-}
-
-/* The latest values of a method's runs on a game; returns their number. */
-static int gather(const kp_report *r, int game, int method, kp_metric metric, double *x) {
-    int n = 0;
-    for (int i = 0; i < r->n; i++) {
-        double value = r->run[i].game == game && r->run[i].method == method
-                           ? latest(&r->run[i], metric)
-                           : NAN;
-        if (isfinite(value)) x[n++] = value;
-    }
-    return n;
-}
-
-static void add_number(kp_table *t, double x) {
-    if (!isfinite(x)) kp_table_add(t, "-");
-    else kp_table_add(t, fabs(x) >= 1000 ? "%.0f" : fabs(x) >= 100 ? "%.1f" : "%.2f", x);
-}
-
-static kp_status add_row(kp_table *t, const kp_report *r, int game, int method, double *x,
-                         kp_err *err) {
-    kp_estimate e;
-    int n = gather(r, game, method, kp_report_return(r), x);
-    kp_status st = kp_bootstrap(&e, KP_STAT_MEAN, x, &n, 1, 0.95, 0, err);
-    if (st) return st;
-    kp_table_add(t, "%s", r->game[game]);
-    kp_table_add(t, "%s", r->label[method]);
-    kp_table_add(t, "%d", n);
-    add_number(t, e.value);
-    if (n > 1)
-        kp_table_add(t,
-                     fabs(e.value) >= 1000  ? "%.0f … %.0f"
-                     : fabs(e.value) >= 100 ? "%.1f … %.1f"
-                                            : "%.2f … %.2f",
-                     e.low, e.high);
-    else kp_table_add(t, "-");
-    add_number(t, kp_stat_of(KP_STAT_MEDIAN, x, n));
-    add_number(t, kp_stat_of(KP_STAT_IQM, x, n));
-    n = gather(r, game, method, KP_METRIC_WEIGHT_L2, x);
-    add_number(t, kp_stat_of(KP_STAT_MEAN, x, n));
-    n = gather(r, game, method, KP_METRIC_SHARE_CLIPPED, x);
-    add_number(t, 100 * kp_stat_of(KP_STAT_MEAN, x, n));
-    n = gather(r, game, method, KP_METRIC_AGENT_STEP, x);
-    double least = n ? x[0] : 0;
-    for (int i = 1; i < n; i++) least = fmin(least, x[i]);
-    kp_table_add(t, "%.0f", least);
-    kp_table_add(t, "%.0f", least * config_of(r, method)->env.frame_skip);
-    kp_table_end_row(t);
-    return KP_OK;
-}
-
-static int has_runs(const kp_report *r, int game, int method) {
-    for (int i = 0; i < r->n; i++)
-        if (r->run[i].game == game && r->run[i].method == method) return 1;
-    return 0;
-}
-
-/* Says under the table what its numbers are, and which of them are not final. */
-static char *add_notes(const kp_report *r, const char *table, const char *left_out) {
-    char *bytes = NULL;
-    size_t size;
-    int n_unfinished = 0;
-    FILE *f = open_memstream(&bytes, &size);
-    if (!f) return NULL;
-    fprintf(f,
-            "%s\nreturn: mean over runs of each run's latest %s\n"
-            "interval: 95%%, stratified bootstrap, %d resamples\n"
-            "agent steps, frames: of the run that has come least far\n",
-            table,
-            kp_report_return(r) == KP_METRIC_RETURN
-                ? "training return (games finished in a log interval)"
-                : "evaluation (whole games, unclipped)",
-            KP_BOOTSTRAP_RESAMPLES);
-    if (*left_out) fprintf(f, "left out, for want of room: %s\n", left_out);
-    for (int i = 0; i < r->n; i++) {
-        double step = latest(&r->run[i], KP_METRIC_AGENT_STEP);
-        if (step >= (double)r->run[i].config.train.agent_steps || n_unfinished++ >= MAX_NOTES)
-            continue;
-        fprintf(f, "unfinished: %s, seed %" PRIu64 ": %.0f of %" PRId64 " agent steps\n",
-                r->run[i].dir, r->run[i].config.seed, isfinite(step) ? step : 0,
-                r->run[i].config.train.agent_steps);
-    }
-    if (n_unfinished > MAX_NOTES) fprintf(f, "unfinished: %d more\n", n_unfinished - MAX_NOTES);
-    for (int i = 0; i < r->n_silent && i < MAX_NOTES; i++)
-        fprintf(f, "left out: %s: nothing logged yet\n", r->silent[i]);
-    if (r->n_silent > MAX_NOTES) fprintf(f, "left out: %d more\n", r->n_silent - MAX_NOTES);
-    int failed = ferror(f);
-    if (fclose(f) || failed) {
-        free(bytes);
-        bytes = NULL;
-    }
-    return bytes;
-}
-
-static const char *const head[] = { "game",         "method",      "runs",  "return",
-                                    "95% interval", "median",      "IQM",   "weight l2",
-                                    "clipped %",    "agent steps", "frames" };
-
-/* Hides what a reader misses least until the table fits, and names it. */
-static void fit(kp_table *t, int columns, char *left_out, size_t size) {
-    static const int order[] = { 10, 6, 5, 9, 7, 8 };
-    size_t n = 0;
-    for (size_t i = 0; i < sizeof order / sizeof *order && kp_table_width(t) > columns; i++) {
-        t->hidden[order[i]] = 1;
-        n += (size_t)snprintf(left_out + n, size - n, "%s%s", n ? ", " : "", head[order[i]]);
-    }
-}
-
-kp_status kp_report_table_within(kp_report *report, int columns, char **text, kp_err *err) {
-    kp_table t = { 0 };
-    char *table = NULL, left_out[128] = "";
-    double *x = NULL;
-    kp_status st = kp_report_group(report, err);
-    if (st) goto out;
-    x = malloc((size_t)report->n * sizeof *x);
-    if (!x) {
-        st = kp_fail(err, KP_BAD_CONFIG, "report: out of memory");
-        goto out;
-    }
-    for (size_t i = 0; i < sizeof head / sizeof *head; i++) kp_table_add(&t, "%s", head[i]);
-    kp_table_end_row(&t);
-    for (int g = 0; g < report->n_games && !st; g++)
-        for (int m = 0; m < report->n_methods && !st; m++)
-            if (has_runs(report, g, m)) st = add_row(&t, report, g, m, x, err);
-    if (!st && columns) fit(&t, columns, left_out, sizeof left_out);
-    if (!st) st = kp_table_write(&t, &table, err);
-    if (!st && !(*text = add_notes(report, table, left_out)))
-        st = kp_fail(err, KP_BAD_CONFIG, "report: out of memory");
-out:
-    free(table);
-    free(x);
-    kp_table_free(&t);
-    return st;
-}
-
-kp_status kp_report_table(kp_report *report, char **text, kp_err *err) {
-    return kp_report_table_within(report, 0, text, err);
-}
-
-const char *kp_report_game(const kp_report *report, int i) {
-    return i < report->n_games ? report->game[i] : NULL;
+const char *kp_report_subject(const kp_report *report, int i) {
+    return i < report->n_subjects ? report->subject[i].file : NULL;
 }
 
 static kp_status write_text(const char *dir, const char *name, const char *text, kp_err *err) {
@@ -340,9 +288,9 @@ kp_status kp_report_write(kp_report *report, const char *dir, char **text, kp_er
     if (st || !dir) return st;
     st = kp_folder_make(dir, err);
     if (!st) st = write_text(dir, "report.txt", *text, err);
-    kp_status drawn = KP_OK; /* a game that cannot be drawn leaves the others their curves */
-    for (int g = 0; g < report->n_games && !st; g++) {
-        kp_status one = kp_report_curves(report, g, dir, err);
+    kp_status drawn = KP_OK; /* a subject that cannot be drawn leaves the others their curves */
+    for (int s = 0; s < report->n_subjects && !st; s++) {
+        kp_status one = kp_report_curves(report, s, dir, err);
         if (one == KP_DEVICE || one == KP_BAD_DATA) drawn = one;
         else st = one;
     }
@@ -353,8 +301,9 @@ void kp_report_close(kp_report *report) {
     if (!report) return;
     for (int i = 0; i < report->n; i++) kp_metrics_free(&report->run[i].rows);
     free(report->run);
-    free(report->label);
-    free(report->game);
+    free(report->method);
+    free(report->subject);
+    free(report->is_drawn);
     free(report->silent);
     free(report);
 }

@@ -2,6 +2,7 @@
 #pragma once
 #include "base/files.h"
 #include "config/config.h"
+#include "kinds.h"
 #include "metrics_csv.h"
 #include "report.h"
 
@@ -9,24 +10,41 @@ typedef struct {
     kp_config config; /* of this member: its own seed */
     kp_metrics rows;  /* its own, owned */
     char dir[KP_PATH];
-    int method, game;
+    int method, subject;
 } kp_member_run;
+
+typedef struct {
+    char label[128]; /* "pong", "input_permuted, fashion-mnist" */
+    char file[128];  /* the same, as a part of a file's name */
+} kp_subject;
+
+typedef struct {
+    char label[256];
+    const char *name; /* run.method, borrowed of a run; "": none */
+    int style;        /* of its curves */
+} kp_method;
 
 struct kp_report {
     kp_member_run *run;
     int n, capacity;
-    int n_methods, n_games; /* numbered by first appearance; set by kp_report_group */
-    char (*label)[256];     /* [n_methods] */
-    char (*game)[64];       /* [n_games] */
+    const kp_kind *kind;       /* this and what follows: set by kp_report_group */
+    int n_methods, n_subjects; /* numbered by first appearance */
+    kp_method *method;         /* [n_methods] */
+    kp_subject *subject;       /* [n_subjects] */
+    uint8_t *is_drawn;         /* [n_subjects][n_methods] 0: has no runs, or is not the best setting of
+                                  its name */
     char (*silent)[KP_PATH];  /* [n_silent] folders of runs that have logged nothing yet */
     int n_silent;
 };
 
 kp_status kp_report_group(kp_report *report, kp_err *err);
 
-/* Evaluation where any run has it, else training; the same for the whole report, so that rows
- * compare. */
-kp_metric kp_report_return(const kp_report *report);
+/* The metric that stands for this one in the whole report, so that rows compare: return in
+ * evaluation is return in training where no run has been evaluated. */
+kp_metric kp_report_metric(const kp_report *report, kp_metric metric);
 
-/* curves-GAME.{csv,gp,png} in dir. */
-kp_status kp_report_curves(const kp_report *report, int game, const char *dir, kp_err *err);
+/* One number of a run, in the metric's own unit; NAN if it has logged none. */
+double kp_report_value(const kp_member_run *run, kp_metric metric, kp_span span);
+
+/* curves-SUBJECT.{csv,gp,png} in dir. */
+kp_status kp_report_curves(const kp_report *report, int subject, const char *dir, kp_err *err);

@@ -14,12 +14,6 @@
 
 enum { HEAD = 1 << 18 }; /* bytes for names and shapes; the format allows spaces after them */
 
-const struct kp_dtype_row kp_dtypes[] = {
-    [KP_F32] = { "F32", 4 }, [KP_F64] = { "F64", 8 }, [KP_I32] = { "I32", 4 },
-    [KP_I64] = { "I64", 8 }, [KP_U8] = { "U8", 1 },   [KP_U32] = { "U32", 4 },
-    [KP_U64] = { "U64", 8 },
-};
-
 struct kp_checkpoint_writer {
     int64_t step;
     char folder[KP_PATH], temp[KP_PATH], path[KP_PATH];

@@ -18,11 +18,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/dtype.h"
 #include "kappa/status.h"
 
 enum { KP_CHECKPOINT_FORMAT = 1, KP_CHECKPOINT_MAX_DIMS = 8, KP_CHECKPOINT_NEWEST = -1 };
-
-typedef enum { KP_F32, KP_F64, KP_I32, KP_I64, KP_U8, KP_U32, KP_U64 } kp_dtype;
 
 typedef struct kp_checkpoint_writer kp_checkpoint_writer;
 typedef struct kp_checkpoint kp_checkpoint;

@@ -11,13 +11,6 @@
 
 enum { KP_STEP_DIGITS = 10 };
 
-extern const struct kp_dtype_row {
-    const char *name; /* as safetensors has it */
-    size_t size;
-} kp_dtypes[];
-
-enum { KP_N_DTYPES = KP_U64 + 1 };
-
 /* The steps of the checkpoints in the folder, ascending; yours to free. None where it is missing. */
 kp_status kp_checkpoint_list(const char *folder, int64_t **steps, int *n, kp_err *err);
 

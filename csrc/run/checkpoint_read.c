@@ -1,24 +1,15 @@
 /* checkpoint_read.c: reading. All files of a checkpoint are checked before any of it is believed.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "checkpoint_impl.h"
+#include "data/safetensors.h"
 
 struct kp_checkpoint {
     int64_t step;
     char path[KP_PATH];
-    uint8_t *file; /* mapped */
-    size_t n_bytes;
-    const uint8_t *data; /* in file, after the head */
-    uint64_t data_bytes;
-    json_t *head;
+    kp_safetensors *state;
 };
 
 kp_status kp_checkpoint_manifest(json_t **manifest, const char *folder, int64_t step, kp_err *err) {
@@ -83,34 +74,6 @@ static kp_status check_files(const char *folder, int64_t step, const json_t *man
     return KP_OK;
 }
 
-static kp_status map_state(kp_checkpoint *c, kp_err *err) {
-    json_error_t error;
-    struct stat s;
-    uint64_t n_head;
-    int fd = open(c->path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return kp_storage_fail(err, c->path, "open");
-    kp_status st = fstat(fd, &s) ? kp_storage_fail(err, c->path, "open") : KP_OK;
-    if (!st && s.st_size < (off_t)sizeof n_head)
-        st = kp_fail(err, KP_STORAGE, "%s: is no safetensors file", c->path);
-    if (!st) {
-        c->n_bytes = (size_t)s.st_size;
-        void *file = mmap(NULL, c->n_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (file == MAP_FAILED) st = kp_storage_fail(err, c->path, "read");
-        else c->file = file;
-    }
-    close(fd);
-    if (st) return st;
-    memcpy(&n_head, c->file, sizeof n_head);
-    if (n_head > c->n_bytes - sizeof n_head)
-        return kp_fail(err, KP_STORAGE, "%s: the head is cut off", c->path);
-    c->head = json_loadb((const char *)c->file + sizeof n_head, n_head, JSON_REJECT_DUPLICATES,
-                         &error);
-    if (!c->head) return kp_fail(err, KP_STORAGE, "%s: head: %s", c->path, error.text);
-    c->data = c->file + sizeof n_head + n_head;
-    c->data_bytes = c->n_bytes - sizeof n_head - n_head;
-    return KP_OK;
-}
-
 static kp_status open_one(kp_checkpoint **out, const char *folder, int64_t step, int with_shared,
                           kp_err *err) {
     json_t *manifest = NULL;
@@ -121,7 +84,7 @@ static kp_status open_one(kp_checkpoint **out, const char *folder, int64_t step,
     kp_status st = kp_checkpoint_manifest(&manifest, folder, step, err);
     if (!st) st = check_files(folder, step, manifest, with_shared, err);
     if (!st) st = kp_checkpoint_path(c->path, folder, step, KP_STATE_FILE, err);
-    if (!st) st = map_state(c, err);
+    if (!st && kp_safetensors_open(&c->state, c->path, err)) st = KP_STORAGE;
     json_decref(manifest);
     if (st) {
         kp_checkpoint_close(c);
@@ -186,78 +149,45 @@ kp_status kp_checkpoint_open_state(kp_checkpoint **out, const char *folder, int6
 
 void kp_checkpoint_close(kp_checkpoint *c) {
     if (!c) return;
-    if (c->file) munmap(c->file, c->n_bytes);
-    json_decref(c->head);
+    kp_safetensors_close(c->state);
     free(c);
 }
 
 int64_t kp_checkpoint_step(const kp_checkpoint *c) { return c->step; }
 int kp_checkpoint_has(const kp_checkpoint *c, const char *name) {
-    return json_object_get(c->head, name) != NULL;
+    return kp_safetensors_has(c->state, name);
 }
 
-/* Where an array lies, once its type, and its shape against its size, are as they should be. */
-static kp_status find(const kp_checkpoint *c, const char *name, kp_dtype type, const json_t **shape,
-                      const uint8_t **data, size_t *n, kp_err *err) {
-    const json_t *row = json_object_get(c->head, name),
-                 *ends = json_object_get(row, "data_offsets");
-    if (!row) return kp_fail(err, KP_STORAGE, "%s: has no array %s", c->path, name);
-    const char *dtype = json_string_value(json_object_get(row, "dtype"));
-    if (!dtype || strcmp(dtype, kp_dtypes[type].name))
+static kp_status find(const kp_checkpoint *c, const char *name, kp_dtype type, kp_array *a,
+                      kp_err *err) {
+    if (kp_safetensors_find(c->state, name, a, err)) return KP_STORAGE;
+    if (a->type != type)
         return kp_fail(err, KP_STORAGE, "%s: %s is %s, expected %s", c->path, name,
-                       dtype ? dtype : "of no type", kp_dtypes[type].name);
-    json_int_t begin = json_integer_value(json_array_get(ends, 0)),
-               end = json_integer_value(json_array_get(ends, 1));
-    uint64_t bytes = kp_dtypes[type].size;
-    size_t i;
-    json_t *dim;
-    *shape = json_object_get(row, "shape");
-    json_array_foreach(*shape, i, dim) {
-        json_int_t d = json_integer_value(dim);
-        if (d < 0 || __builtin_mul_overflow(bytes, (uint64_t)d, &bytes))
-            bytes = UINT64_MAX, i = json_array_size(*shape);
-    }
-    if (begin < 0 || end < begin || (uint64_t)end > c->data_bytes ||
-        (uint64_t)(end - begin) != bytes)
-        return kp_fail(err, KP_STORAGE, "%s: the head is damaged at %s", c->path, name);
-    *data = c->data + begin;
-    *n = bytes;
+                       kp_dtypes[a->type].name, kp_dtypes[type].name);
     return KP_OK;
 }
 
 kp_status kp_checkpoint_get(const kp_checkpoint *c, const char *name, kp_dtype type, int n_dims,
                             const int64_t *shape, void *out, kp_err *err) {
-    const json_t *seen;
-    const uint8_t *data;
-    size_t n;
-    kp_status st = find(c, name, type, &seen, &data, &n, err);
+    kp_array a, want = { .type = type, .n_dims = n_dims };
+    char seen[96], expected[96];
+    kp_status st = find(c, name, type, &a, err);
     if (st) return st;
-    int same = (int)json_array_size(seen) == n_dims;
-    for (int i = 0; same && i < n_dims; i++)
-        same = json_integer_value(json_array_get(seen, (size_t)i)) == shape[i];
-    if (!same) {
-        char *text = json_dumps(seen, JSON_COMPACT | JSON_ENCODE_ANY);
-        char want[128] = "[";
-        size_t used = 1;
-        for (int i = 0; i < n_dims && used < sizeof want - 24; i++)
-            used += (size_t)snprintf(want + used, sizeof want - used, "%s%lld", i ? "," : "",
-                                     (long long)shape[i]);
-        st = kp_fail(err, KP_STORAGE, "%s: %s is %s, expected %s]; the configuration is another",
-                     c->path, name, text ? text : "?", want);
-        free(text);
-        return st;
-    }
-    if (n) memcpy(out, data, n);
+    memcpy(want.shape, shape, (size_t)n_dims * sizeof *shape);
+    if (a.n_dims != n_dims || memcmp(a.shape, want.shape, sizeof a.shape) != 0)
+        return kp_fail(err, KP_STORAGE, "%s: %s is %s, expected %s; the configuration is another",
+                       c->path, name, kp_array_describe(&a, seen),
+                       kp_array_describe(&want, expected));
+    if (a.n) memcpy(out, a.data, (size_t)a.n * kp_dtypes[type].size);
     return KP_OK;
 }
 
 kp_status kp_checkpoint_borrow(const kp_checkpoint *c, const char *name, kp_dtype type,
                                const void **out, size_t *n, kp_err *err) {
-    const json_t *shape;
-    const uint8_t *data;
-    kp_status st = find(c, name, type, &shape, &data, n, err);
+    kp_array a;
+    kp_status st = find(c, name, type, &a, err);
     if (st) return st;
-    *out = data;
-    *n /= kp_dtypes[type].size;
+    *out = a.data;
+    *n = (size_t)a.n;
     return KP_OK;
 }

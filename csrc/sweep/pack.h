@@ -1,7 +1,8 @@
 /* pack.h: runs that may train as one population, grouped.
  *
  * Runs agree in a population in every key that is not per_member in the schema (shape, schedule,
- * game); run.name and run.dir are each run's own. */
+ * game); run.name and run.dir are each run's own. The methods of a study (grid.h) train apart: a term
+ * that one of them has would cost the others time. */
 #pragma once
 #include "config/config.h"
 

@@ -11,7 +11,7 @@
 #include "replay/ring.h"
 #include "run/members.h"
 
-enum { MOST_MEMBERS = 16 };
+enum { MOST_MEMBERS = 16, MOST_STREAMS = 64 };
 #define PREFIX "population-"
 static const double MEMORY_SHARE =
     0.8; /* of what is available; the rest is for networks and emulators */
@@ -114,7 +114,9 @@ static kp_status look_around(kp_sweep *s, const kp_study *study, const char *fol
 
 /* ---- what is to be added --------------------------------------------------------------------- */
 
+/* A stream has no replay: a member is a few megabytes. */
 static int members_that_fit(const kp_config *c) {
+    if (c->algorithm == KP_ALGORITHM_STREAM) return MOST_STREAMS;
     kp_ring_options one = { .P = 1,
                             .E = c->env.count,
                             .frame_bytes = KP_FRAME_BYTES,
@@ -145,7 +147,7 @@ static kp_status pack_rest(kp_sweep *s, const kp_study *study, const char *folde
     for (int i = 0; i < study->n; i++)
         if (!placed[i]) rest[n++] = study->run[i];
     if (max_members == 0) {
-        max_members = MOST_MEMBERS;
+        max_members = MOST_STREAMS;
         for (int i = 0; i < n; i++) {
             int fit = members_that_fit(&rest[i]);
             if (fit < max_members) max_members = fit;

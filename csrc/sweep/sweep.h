@@ -27,7 +27,8 @@ typedef struct {
     int n;
 } kp_sweep;
 
-/* max_members: of a new population; 0: as many as the memory for their replay allows, at most 16.
+/* max_members: of a new population; 0: as many as the memory for their replay allows, at most 16, of
+ * streams 64.
  * KP_BAD_CONFIG where a run of the study stands there with other settings: nothing is mixed. Only reads. */
 kp_status kp_sweep_plan(kp_sweep *sweep, const kp_study *study, const char *dir, int max_members, kp_err *err);
 void kp_sweep_free(kp_sweep *sweep);

@@ -13,7 +13,7 @@ typedef enum {
     KP_RULE_ADAMW,
     KP_RULE_SGD,
     KP_RULE_RMSPROP,
-    KP_RULE_MADAM,
+    KP_RULE_MADAM, /* this one and those below: not through population.h */
     KP_RULE_UPGD,
     KP_RULE_ADAUPGD,
     KP_N_RULES

@@ -5,6 +5,7 @@
 
 #include "base/files.h"
 #include "config/config.h"
+#include "data/data.h"
 #include "env/games.h"
 #include "scratch.h"
 
@@ -54,7 +55,7 @@ Test(commands, what_is_wrong_is_said_on_one_line_with_its_exit_code) {
         { { "list", "games", "--rom-dir" }, 2, "--rom-dir needs a value" },
         { { "list", "gams" },
           2,
-          "gams is nothing to list; there are presets, games, rules, benchmarks and keys" },
+          "gams is nothing to list; there are presets, games, data, rules, benchmarks and keys" },
         { { "list", "games", "--python", "/bin/false" },
           4,
           "/bin/false: no ale_py; pip install ale-py" },
@@ -188,6 +189,32 @@ Test(commands, list_names_everything_there_is) {
         const char *found = strstr(p->out, line);
         cr_expect(found && found[strlen(line)] > ' ', "no meaning of %s in: %s", name, p->out);
     }
+}
+
+Test(commands, list_tells_where_data_sets_are) {
+    char folder[KP_PATH], set[KP_PATH], want[2 * KP_PATH];
+    scratch_folder(folder);
+    kp_path_join(set, folder, "emnist-balanced", NULL);
+    kp_folder_make(set, NULL);
+    setenv("KAPPA_DATA", folder, 1);
+    const program_said *p = PROGRAM("list", "data");
+    cr_expect_eq(p->code, 0, "%s", p->err);
+    for (int i = 0; i < kp_n_data_sets(); i++)
+        cr_expect(strstr(p->out, kp_data_set_at(i)->name), "%s", p->out);
+    snprintf(want, sizeof want, "47 classes; missing: not in %s, ", set);
+    cr_expect(strstr(p->out, want), "\"%s\" not in: %s", want, p->out);
+    cr_expect(strstr(p->out, "; in /usr/share/datasets/fashion-mnist\n"), "%s", p->out);
+    static const char *const files[] = { "emnist-balanced-train-images-idx3-ubyte.gz",
+                                         "emnist-balanced-train-labels-idx1-ubyte" };
+    for (int i = 0; i < 2; i++) {
+        char path[KP_PATH];
+        kp_path_join(path, set, files[i], NULL);
+        cr_assert_eq(kp_file_write(path, "x", 1, NULL), KP_OK);
+    }
+    p = PROGRAM("list", "data");
+    snprintf(want, sizeof want, "47 classes; in %s\n", set);
+    cr_expect(strstr(p->out, want), "\"%s\" not in: %s", want, p->out);
+    kp_folder_remove(folder, NULL);
 }
 
 Test(commands, list_tells_present_from_missing_and_altered_roms) {

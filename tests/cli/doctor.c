@@ -39,6 +39,11 @@ Test(doctor, this_machine_trains) {
                                         "ale-py",    "numpy", "ROMs",   "emulator", "folder" };
     for (size_t i = 0; i < sizeof what / sizeof *what; i++) expect_line(p, "ok", what[i], "");
     expect_line(p, "ok", "ale-py", "0.12.1");
+    cr_expect(strstr(p->out,
+                     "ok       data        fashion-mnist: 60000 samples of 784, 10 classes"),
+              "%s", p->out);
+    cr_expect(strstr(p->out, "ok       data        mnist-5k: 5000 samples of 784, "), "%s", p->out);
+    cr_expect(strstr(p->out, "missing  data        mini-imagenet: not in "), "%s", p->out);
     expect_line(p, "ok", "emulator", "pong: ");
     cr_expect(atoi(strstr(line_of(p->out, "ok", "emulator"), "pong: ") + 6) > 50, "%s", p->out);
     cr_expect(!strstr(p->out, "wrong "), "%s", p->out);
@@ -99,6 +104,22 @@ Test(doctor, roms_that_are_missing_or_altered) {
     cr_expect_eq(p->code, 3, "%d", p->code);
     expect_line(p, "wrong", "ROMs", "/pong.bin: altered ROM, MD5 ");
     cr_expect(strstr(p->err, "1 altered ROM in "), "%s", p->err);
+    kp_folder_remove(folder, NULL);
+}
+
+Test(doctor, a_data_set_that_is_damaged) {
+    char folder[KP_PATH], set[KP_PATH], path[KP_PATH];
+    scratch_folder(folder);
+    kp_path_join(set, folder, "mini-imagenet", NULL);
+    kp_folder_make(set, NULL);
+    kp_path_join(path, set, "a.safetensors", NULL);
+    cr_assert_eq(kp_file_write(path, "not one", 7, NULL), KP_OK);
+    setenv("KAPPA_DATA", folder, 1);
+    const program_said *p = PROGRAM("doctor");
+    cr_expect_eq(p->code, 0, "games need no data set: %s", p->err);
+    char want[2 * KP_PATH];
+    snprintf(want, sizeof want, "wrong    data        mini-imagenet: %s: 7 bytes, ", path);
+    cr_expect(strstr(p->out, want), "\"%s\" not in: %s", want, p->out);
     kp_folder_remove(folder, NULL);
 }
 

@@ -8,7 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define HEAD "schema: 1\n"
+#define HEAD   "schema: 1\n"
+#define STREAM HEAD "base: stream-input-permuted-mnist\n"
 
 static const struct {
     const char *name, *text, *want;
@@ -81,7 +82,8 @@ static const struct {
     { "a list at the top", "- 1\n", "f.yaml: expected a map of keys" },
     { "an unknown base", HEAD "base: dqn-dopamin\n",
       "f.yaml:2: base: dqn-dopamin is neither a preset (dqn-dopamine, dqn-tianshou, dqn-paper, "
-      "dqn-cleanrl) nor a file "
+      "dqn-cleanrl, stream-input-permuted-mnist, stream-input-permuted-fashion, "
+      "stream-label-permuted-emnist, stream-label-permuted-mini-imagenet) nor a file "
       "(NAME.yaml)" },
     { "a start beyond the buffer", HEAD "buffer: { transitions: 100, min_transitions: 101 }\n",
       "buffer.min_transitions is 101, more than buffer.transitions, 100: the first update would "
@@ -96,6 +98,27 @@ static const struct {
       "(buffer.min_transitions is 20000)" },
     { "clip once, but when?", HEAD "optim.clip.when: once\n",
       "optim.clip.when is once: say after which update in optim.clip.at (1 or later)" },
+    { "a setting of another algorithm", HEAD "algorithm: stream\nenv.game: pong\n",
+      "f.yaml:3: env.game is a setting of dqn, and the algorithm here is stream" },
+    { "the same before the algorithm", HEAD "env.game: pong\nalgorithm: stream\n",
+      "f.yaml:2: env.game is a setting of dqn, and the algorithm here is stream" },
+    { "the same over a base", HEAD "base: dqn-paper\nstream.task_samples: 100\n",
+      "f.yaml:3: stream.task_samples is a setting of stream, and the algorithm here is dqn" },
+    { "widths that are none", STREAM "net.widths: 300,150\n",
+      "net.widths: seen '300,150', expected units of 1 to 7 hidden layers, such as 300-150, each "
+      "at most 99999" },
+    { "a width of 0", STREAM "net.widths: 300-0\n",
+      "net.widths: seen '300-0', expected units of 1 to 7 hidden layers, such as 300-150, each at "
+      "most 99999" },
+    { "eight widths", STREAM "net.widths: 1-2-3-4-5-6-7-8\n",
+      "net.widths: seen '1-2-3-4-5-6-7-8', expected units of 1 to 7 hidden layers, such as "
+      "300-150, each at most 99999" },
+    { "files of nowhere", STREAM "data.set: custom\n",
+      "data.set is custom: say in data.dir where its files are" },
+    { "permutations of nothing", STREAM "stream.problem: stationary\ndata.permutations: a.npy\n",
+      "data.permutations: a stationary stream (stream.problem) permutes nothing" },
+    { "too many tasks", STREAM "train.samples: 9007199254740992\nstream.task_samples: 1\n",
+      "stream.task_samples is 1: more than 1073741824 tasks in 9007199254740992 samples" },
     { "no such device", HEAD "device: gpu\n",
       "device: seen 'gpu', expected auto, cpu, cuda or cuda:N" },
 };
@@ -194,6 +217,70 @@ Test(config, later_layers_win_and_are_remembered) {
     rmdir(dir);
 }
 
+/* A base may be of another algorithm: what it set for that is forgotten, and set for this at will.
+ */
+Test(config, a_file_may_change_the_algorithm) {
+    char dir[] = "/tmp/kp-config-XXXXXX", file[64];
+    cr_assert(mkdtemp(dir));
+    snprintf(file, sizeof file, "%s/s.yaml", dir);
+    put_file(file, HEAD "base: dqn-tianshou\nalgorithm: stream\nstream.task_samples: 7\n");
+    kp_config c, standard, back;
+    kp_origins o;
+    kp_err err = { "" };
+    char *text = NULL;
+    const char *args[] = { "net.widths=5-6" };
+    cr_assert(!kp_config_load(&c, &o, file, 1, args, &err), "%s", err.text);
+    kp_config_defaults(&standard, NULL);
+    for (int i = 0; i < kp_n_keys(); i++)
+        if (!kp_key_is_of(kp_key_at(i)->key, KP_ALGORITHM_STREAM)) {
+            cr_expect(kp_config_same(&c, &standard, i), "%s", kp_key_at(i)->key);
+            cr_expect_str_eq(o.text[i], "default", "%s", kp_key_at(i)->key);
+        }
+    cr_expect(c.optim.lr == 1e-4 && c.net.init == 0 && c.stream.task_samples == 7);
+    cr_expect_str_eq(origin(&o, "optim.lr"), "preset dqn-tianshou");
+    cr_assert(!kp_config_write(&c, &o, &text, &err));
+    cr_expect(!strstr(text, "env:") && !strstr(text, "replay_ratio") && strstr(text, "\ndata:\n") &&
+                  strstr(text, "  widths: 5-6  # command line\n"),
+              "%s", text);
+    cr_assert(!kp_config_from_text(&back, NULL, text, "config.yaml", &err), "%s", err.text);
+    cr_expect(!memcmp(&c, &back, sizeof c), "%s", text);
+    free(text);
+    const char *bad[] = { "algorithm=dqn", "net.widths=5" };
+    cr_expect(kp_config_load(&c, NULL, file, 2, bad, &err) == KP_BAD_CONFIG);
+    cr_expect_str_eq(err.text, "command line: net.widths is a setting of stream, and the algorithm "
+                               "here is dqn");
+    kp_config_defaults(&c, NULL);
+    cr_assert(!kp_config_set(&c, NULL, "net.widths", "5", "test", NULL)); /* as a grid may */
+    cr_expect(kp_config_check(&c, &err) == KP_BAD_CONFIG);
+    cr_expect_str_eq(err.text, "net.widths is a setting of stream, and the algorithm here is dqn");
+    remove(file);
+    rmdir(dir);
+}
+
+static const struct {
+    int n;
+    const char *args[4], *want;
+} named[] = {
+    { 1, { "optim.clip.kappa=1" }, "input_permuted-mnist-adam-kappa1-s0" },
+    { 3,
+      { "optim.rule=sgd", "stream.problem=stationary", "population.size=3" },
+      "stationary-mnist-sgd-kappanone-s0-2" },
+    { 1, { "run.name=a" }, "a" },
+};
+
+Test(config, names_of_streams) {
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
+        kp_config c;
+        kp_err err = { "" };
+        char name[128];
+        cr_assert(!kp_config_load(&c, NULL, "stream-input-permuted-mnist", named[i].n,
+                                  named[i].args, &err),
+                  "%s", err.text);
+        kp_config_name(&c, name, sizeof name);
+        cr_expect_str_eq(name, named[i].want);
+    }
+}
+
 /* Every type, with values whose shortest decimal form is long. */
 Test(config, written_configurations_read_back_to_the_bit) {
     const char *args[] = { "seed=18446744073709551600",
@@ -263,6 +350,21 @@ Test(config, per_member_keys) {
         "optim.eps",
         "optim.momentum",
         "optim.weight_decay",
+        "optim.l2",
+        "optim.l2init",
+        "optim.shrink",
+        "optim.perturb",
+        "optim.madam_scale",
+        "optim.upgd.beta",
+        "optim.upgd.sigma",
+        "optim.ewc.strength",
+        "optim.ewc.decay",
+        "optim.si.strength",
+        "optim.si.xi",
+        "optim.cbp.rate",
+        "optim.cbp.decay",
+        "optim.cbp.maturity",
+        "optim.redo.tau",
         "optim.grad_norm",
         "optim.clip.kappa",
         "optim.clip.scale",

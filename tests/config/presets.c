@@ -5,10 +5,18 @@
 #include <string.h>
 
 enum { N = 4 };
-static const char *const names[N] = { "dqn-dopamine", "dqn-tianshou", "dqn-paper", "dqn-cleanrl" };
+typedef struct {
+    const char *key, *want[N];
+} row;
+static const char *const dqn_names[N] = { "dqn-dopamine", "dqn-tianshou", "dqn-paper",
+                                          "dqn-cleanrl" };
+static const char *const stream_names[N] = { "stream-input-permuted-mnist",
+                                             "stream-input-permuted-fashion",
+                                             "stream-label-permuted-emnist",
+                                             "stream-label-permuted-mini-imagenet" };
 
 /* clang-format off */
-static const struct { const char *key, *want[N]; } rows[] = {
+static const row dqn_rows[] = {
     { "algorithm",                 { "dqn", "dqn", "dqn", "dqn" } },
     { "train.agent_steps",         { "50000000", "10000000", "12500000", "10000000" } },
     { "train.replay_ratio",        { "0.25", "0.1", "0.1", "0.25" } },
@@ -49,38 +57,66 @@ static const struct { const char *key, *want[N]; } rows[] = {
     { "eval.epsilon",              { "0.001", "0.005", "0", "0" } },
     { "eval.max_agent_steps",      { "27000", "27000", "27000", "27000" } },
 };
+static const row stream_rows[] = {
+    { "algorithm",           { "stream", "stream", "stream", "stream" } },
+    { "train.samples",       { "1000000", "1000000", "1000000", "1000000" } },
+    { "data.set",            { "mnist", "fashion-mnist", "emnist-balanced", "mini-imagenet" } },
+    { "data.normalize",      { "symmetric", "symmetric", "symmetric", "none" } },
+    { "data.order",          { "shuffled", "shuffled", "shuffled", "shuffled" } },
+    { "stream.problem",      { "input_permuted", "input_permuted", "label_permuted", "label_permuted" } },
+    { "stream.task_samples", { "5000", "5000", "2500", "2500" } },
+    { "net.init",            { "fan_in", "fan_in", "fan_in", "fan_in" } },
+    { "net.widths",          { "300-150", "300-150", "300-150", "300-150" } },
+    { "net.activation",      { "leaky_relu", "leaky_relu", "leaky_relu", "leaky_relu" } },
+    { "net.layer_norm",      { "false", "false", "false", "false" } },
+    { "optim.rule",          { "adam", "adam", "adam", "adam" } },
+    { "optim.lr",            { "0.0001", "0.0001", "0.0001", "0.0001" } },
+    { "optim.beta1",         { "0.9", "0.9", "0.9", "0.9" } },
+    { "optim.beta2",         { "0.999", "0.999", "0.999", "0.999" } },
+    { "optim.eps",           { "1e-08", "1e-08", "1e-08", "1e-08" } },
+    { "optim.grad_norm",     { "none", "none", "none", "none" } },
+    { "optim.clip.kappa",    { "none", "none", "none", "none" } },
+};
 /* clang-format on */
 
-Test(presets, values) {
-    cr_assert(kp_n_presets() == N);
-    for (int p = 0; p < N; p++) {
-        kp_config c;
-        kp_err err = { "" };
-        cr_expect_str_eq(kp_preset_at(p)->name, names[p]);
-        cr_assert(!kp_config_load(&c, NULL, names[p], 0, NULL, &err), "%s", err.text);
-        cr_expect_str_eq(c.preset, names[p]);
-        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-            char got[KP_CONFIG_TEXT];
-            kp_config_get(&c, kp_key_find(rows[i].key), got);
-            cr_expect(!strcmp(got, rows[i].want[p]), "%s: %s is %s, want %s", names[p], rows[i].key,
-                      got, rows[i].want[p]);
-        }
-    }
-}
+static const struct {
+    const char *const *names;
+    const row *rows;
+    size_t n;
+} families[] = {
+    { dqn_names, dqn_rows, sizeof dqn_rows / sizeof *dqn_rows },
+    { stream_names, stream_rows, sizeof stream_rows / sizeof *stream_rows },
+};
+enum { FAMILIES = sizeof families / sizeof *families };
 
 /* A preset pins what its name promises, whatever the defaults become. */
-Test(presets, no_pinned_value_is_a_default) {
-    for (int p = 0; p < N; p++) {
-        kp_config c;
-        kp_origins o;
-        cr_assert(!kp_config_load(&c, &o, names[p], 0, NULL, NULL));
-        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-            if (strcmp(rows[i].key, "optim.clip.kappa"))
-                cr_expect(!strncmp(o.text[kp_key_find(rows[i].key)], "preset ", 7), "%s: %s",
-                          names[p], rows[i].key);
-    }
+static void expect_value(const kp_config *c, const kp_origins *o, const char *preset, const row *r,
+                         const char *want) {
+    char got[KP_CONFIG_TEXT];
+    int key = kp_key_find(r->key);
+    kp_config_get(c, key, got);
+    cr_expect(!strcmp(got, want), "%s: %s is %s, want %s", preset, r->key, got, want);
+    if (strcmp(r->key, "optim.clip.kappa"))
+        cr_expect(!strncmp(o->text[key], "preset ", 7), "%s: %s", preset, r->key);
+}
+
+Test(presets, values) {
+    cr_assert(kp_n_presets() == FAMILIES * N);
+    for (int f = 0; f < FAMILIES; f++)
+        for (int p = 0; p < N; p++) {
+            const char *name = families[f].names[p];
+            kp_config c;
+            kp_origins o;
+            kp_err err = { "" };
+            cr_expect_str_eq(kp_preset_at(f * N + p)->name, name);
+            cr_assert(!kp_config_load(&c, &o, name, 0, NULL, &err), "%s", err.text);
+            cr_expect_str_eq(c.preset, name);
+            for (size_t i = 0; i < families[f].n; i++)
+                expect_value(&c, &o, name, &families[f].rows[i], families[f].rows[i].want[p]);
+        }
 }
 
 Test(presets, open_with_their_source) {
-    for (int p = 0; p < N; p++) cr_expect(kp_preset_at(p)->text[0] == '#', "%s", names[p]);
+    for (int p = 0; p < kp_n_presets(); p++)
+        cr_expect(kp_preset_at(p)->text[0] == '#', "%s", kp_preset_at(p)->name);
 }

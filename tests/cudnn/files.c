@@ -15,7 +15,7 @@ static void write_text(const char *path, const char *text, size_t n) {
 
 static void path_of(char path[KP_PATH], const kp_conv_plan *p, const kp_cudnn *cudnn) {
     kp_err err = { "" };
-    cr_assert_eq(kp_conv_plan_path(path, p, cudnn, &err), KP_OK, "%s", err.text);
+    cr_assert_eq(kp_conv_plan_path(path, p, cudnn, cudnn->folder[1], &err), KP_OK, "%s", err.text);
 }
 
 typedef enum { CUT, EMPTY, NOT_JSON, NO_OBJECT, ENGINE, KEY, TIME, NO_SUM, A100, GRADIENT } damage;

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "env/games.h"
-#include "env/md5.h"
+#include "base/md5.h"
 #include "kp_kernel.h"
 
 enum { N = 3, STEPS = 400 };

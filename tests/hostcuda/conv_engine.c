@@ -24,18 +24,23 @@ static const kp_conv_shape shape = { .in = { 9, 9, 4, 1, 1, 2, 2 },
 enum { PARAMS = 2 * KP_CHUNK }; /* of weights, of the bias */
 
 static char home[KP_PATH];
+static char run[KP_PATH], cache[KP_PATH];
+static const char *choices; /* run: plans are kept there; NULL: they are not */
 static kp_err err;
+
+static void ok(kp_status st) { cr_assert_eq(st, KP_OK, "%s", err.text); }
 
 static void setup(void) {
     scratch_folder(home);
     setenv("XDG_CACHE_HOME", home, 1);
     unsetenv("KAPPA_CONV");
+    ok(kp_path_join(run, home, "run", &err));
+    ok(kp_path_join(cache, home, "kappa", &err));
+    choices = NULL;
     cudnn_fake_has = (cudnn_fake_machine){ .ms = { 3, 0.5f, 2 } };
 }
 static void teardown(void) { kp_folder_remove(home, NULL); }
 TestSuite(hostcuda_conv_engine, .init = setup, .fini = teardown);
-
-static void ok(kp_status st) { cr_assert_eq(st, KP_OK, "%s", err.text); }
 
 /* ---- a program of all three convolutions --------------------------------------------------------
  */
@@ -73,6 +78,7 @@ static kp_status open_net(net *n, const char *device, int P) {
     *n = (net){ .P = P };
     kp_status st = kp_backend_open(&n->backend, device, 1, &err);
     if (st) return st;
+    if (choices) ok(kp_backend_keep_choices(n->backend, choices, &err));
     n->x = numbers(n, n_x(), 1, &shape.in);
     n->theta = numbers(n, PARAMS, 2, NULL);
     n->y = numbers(n, n_y(), 3, &shape.out);
@@ -206,6 +212,45 @@ Test(hostcuda_conv_engine, the_next_start_does_not_measure) {
         }
         close_net(&n);
         cudnn_fake_has.ms[1] = 50; /* nobody looks */
+    }
+}
+
+/* Whatever other runs find out meanwhile. */
+Test(hostcuda_conv_engine, a_run_keeps_its_choice) {
+    net n;
+    choices = run;
+    cudnn_fake_has.ms[1] = FASTER;
+    for (int start = 0; start < 3; start++) {
+        cudnn_fake_did = (cudnn_fake_counts){ 0 };
+        ok(open_net(&n, "cuda", 1));
+        expect_captured(start ? (const int[]){ 0, TIMED + 3, 0 }
+                              : (const int[]){ TIMED, TIMED + 3, TIMED });
+        close_net(&n);
+        cudnn_fake_has.ms[1] = 50;
+        if (start) continue;
+        ok(kp_folder_remove(cache, &err));
+        choices = NULL; /* another run measures anew, and chooses otherwise */
+        ok(open_net(&n, "cuda", 1));
+        expect_note(&n, ": products; cuDNN's engine 2");
+        close_net(&n);
+        choices = run;
+    }
+}
+
+/* What the cache has, a new run takes and keeps. */
+Test(hostcuda_conv_engine, a_run_copies_what_it_takes) {
+    net n;
+    cudnn_fake_has.ms[1] = FASTER;
+    ok(open_net(&n, "cuda", 1));
+    close_net(&n);
+    cudnn_fake_has.ms[1] = 50;
+    choices = run;
+    for (int start = 0; start < 2; start++) {
+        cudnn_fake_did = (cudnn_fake_counts){ 0 };
+        ok(open_net(&n, "cuda", 1));
+        expect_captured((const int[]){ 0, TIMED + 3, 0 });
+        close_net(&n);
+        ok(kp_folder_remove(cache, &err));
     }
 }
 

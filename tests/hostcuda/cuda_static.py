@@ -47,12 +47,22 @@ OTHERS = {
     "gather_stack/gather_stack": {"gather_any": (32, False), "gather4": (32, True)},
     "grad_norm/grad_norm_chunks": {"sum_squares": (40, False)},
     "grad_norm/grad_norm_scale": {"scale": (48, False)},
+    "noise/noise": {"fill": (40, False)},
     "optim_begin/optim_begin": {"begin": (40, False)},
+    "penalties/penalties": {f"ILb{ewc}ELb{si}E": (48, True) for ewc in (0, 1) for si in (0, 1)},
+    "madam_clip/madam_clip": {"update": (48, True)},
+    "shift_clip/shift_clip": {"update": (40, True)},
+    "si/si_path": {"follow": (32, True)},
+    "si/si_consolidate": {"consolidate": (40, True)},
+    "upgd/upgd_utility": {"update": (40, True)},
+    "upgd/upgd_clip": {"ILb0E": (48, True), "ILb1E": (64, True)},
     "softmax_xent/softmax_xent": {"softmax_xent": (40, False)},
     "squared_error/squared_error": {"squared_error": (32, False)},
     "tally_sum/tally_sum": {"sum": (32, False)},
     "td_loss/td_loss": {"td_loss": (40, False)},
     "td_stats/td_stats": {"td_stats": (32, False)},
+    "units/cbp": {"cbp": (80, False)},
+    "units/redo": {"redo": (48, False)},
 }
 # Of small networks: registers; two blocks of 512 threads share a multiprocessor's 65,536 where parameters
 # are in global memory, one has it for itself where they are in shared memory.
@@ -146,7 +156,7 @@ class Checker:
         name = f"{os.path.basename(path)} sm_{arch}"
         base = f"{self.work}/{os.path.basename(path)}_{arch}"
         nvcc = [self.nvcc, f"-arch=sm_{arch}", "-O3", "-lineinfo"]
-        run(*nvcc, "-fmad=false", f"-I{self.source}/include", f"-I{self.source}/kernels",
+        run(*nvcc, "-fmad=false", f"-I{self.source}/include", f"-I{self.source}/kernels", f"-I{self.source}/csrc",
             f"{self.source}/kernels/{path}.cu", "-ptx", "-o", f"{base}.ptx")
         report = run(*nvcc, f"{base}.ptx", "-Xptxas", "-v", "-cubin", "-o", f"{base}.cubin")
         with open(f"{base}.ptx") as f:

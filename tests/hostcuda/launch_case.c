@@ -8,15 +8,22 @@
 #include "copy/copy.h"
 #include "gather_stack/gather_stack.h"
 #include "grad_norm/grad_norm.h"
+#include "madam_clip/madam_clip.h"
 #include "mlp/mlp.h"
+#include "noise/noise.h"
 #include "optim_begin/optim_begin.h"
+#include "penalties/penalties.h"
 #include "rmsprop_clip/rmsprop_clip.h"
 #include "sgd_clip/sgd_clip.h"
+#include "shift_clip/shift_clip.h"
+#include "si/si.h"
 #include "softmax_xent/softmax_xent.h"
 #include "squared_error/squared_error.h"
 #include "tally_sum/tally_sum.h"
 #include "td_loss/td_loss.h"
 #include "td_stats/td_stats.h"
+#include "units/units.h"
+#include "upgd/upgd.h"
 
 kp_launcher *kp_launcher_of(int op) {
 #define LAUNCHER(name) [KP_OP_##name] = kp_##name##_cuda
@@ -25,8 +32,11 @@ kp_launcher *kp_launcher_of(int op) {
         LAUNCHER(grad_norm_chunks), LAUNCHER(rmsprop_clip), LAUNCHER(grad_norm_scale),
         LAUNCHER(sgd_clip),         LAUNCHER(softmax_xent), LAUNCHER(squared_error),
         LAUNCHER(tally_sum),        LAUNCHER(td_loss),      LAUNCHER(td_stats),
+        LAUNCHER(optim_begin),      LAUNCHER(madam_clip),   LAUNCHER(noise),
+        LAUNCHER(penalties),        LAUNCHER(shift_clip),   LAUNCHER(si_path),
+        LAUNCHER(si_consolidate),   LAUNCHER(upgd_utility), LAUNCHER(upgd_clip),
+        LAUNCHER(cbp),              LAUNCHER(redo),
         LAUNCHER(mlp_gradient),     LAUNCHER(mlp_after),    LAUNCHER(mlp_stream),
-        LAUNCHER(optim_begin),
     };
 #undef LAUNCHER
     return launchers[op];

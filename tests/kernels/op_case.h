@@ -68,6 +68,6 @@ int kp_case_differs(const kp_case *got, int got_member, const kp_case *want, int
  * says where. */
 int kp_case_is_far(const kp_case *got, const kp_case *want, double tolerance, char *says, size_t size);
 
-/* Rows of the element operations (ops_element.c), of layers (ops_layers.c) and of small networks
- * (ops_mlp.c); each ends with a row without a name. */
-extern const kp_op_row kp_element_rows[], kp_layer_rows[], kp_mlp_rows[];
+/* Rows of the element operations (ops_element.c), of layers (ops_layers.c), of small networks (ops_mlp.c)
+ * and of what replaces their units (ops_units.c); each ends with a row without a name. */
+extern const kp_op_row kp_element_rows[], kp_layer_rows[], kp_mlp_rows[], kp_units_rows[];

@@ -1,5 +1,5 @@
 /* ops.c: every operation of the table, in every mode. A new operation adds one row to
- * ops_element.c, ops_layers.c or ops_mlp.c. */
+ * ops_element.c, ops_layers.c, ops_mlp.c or ops_units.c. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,8 @@
 
 enum { GUARD = KP_CASE_GUARD, POISON = KP_CASE_POISON, P = 3 };
 
-static const kp_op_row *const tables[] = { kp_element_rows, kp_layer_rows, kp_mlp_rows };
+static const kp_op_row *const tables[] = { kp_element_rows, kp_layer_rows, kp_mlp_rows,
+                                           kp_units_rows };
 
 /* ---- running --------------------------------------------------------------------------------- */
 

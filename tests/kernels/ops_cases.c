@@ -3,8 +3,10 @@
 #include <criterion/criterion.h>
 
 #include "backend/cpu/cpu_features.h"
+#include "elementary.h"
 #include "gather_stack/gather_stack.h"
 #include "grad_norm/grad_norm.h"
+#include "noise/noise.h"
 #include "ops.h"
 #include "softmax_xent/softmax_xent.h"
 #include "squared_error/squared_error.h"
@@ -170,6 +172,76 @@ Test(softmax_xent, exponential_is_right_to_two_units_in_the_last_place) {
     cr_expect(worst < 2 * 0x1p-23, "%g", worst);
     cr_expect(kp_exp_below0(0) == 1 && kp_exp_below0(-INFINITY) == 0 && kp_exp_below0(-88) == 0);
     cr_expect(isnan(kp_exp_below0(NAN)));
+}
+
+Test(elementary, exp_is_right_to_two_units_in_the_last_place) {
+    double worst = 0;
+    for (float x = -87; x <= 88; x += 1.0f / 4096) {
+        double want = exp((double)x), got = (double)kp_exp(x);
+        worst = fmax(worst, fabs(got - want) / want);
+    }
+    cr_expect(worst < 2 * 0x1p-23, "%g", worst);
+    cr_expect(kp_exp(0) == 1 && kp_exp(-87.1f) == 0 && kp_exp(-INFINITY) == 0 &&
+              kp_exp(-1e38f) == 0);
+    cr_expect(kp_exp(88.1f) == INFINITY && kp_exp(INFINITY) == INFINITY &&
+              kp_exp(1e38f) == INFINITY);
+    cr_expect(isnan(kp_exp(NAN)));
+}
+
+Test(elementary, logarithm_sine_and_cosine_are_right_to_two_units_in_the_last_place) {
+    double ln = 0, turn = 0;
+    for (uint32_t k = 1; k <= 1u << 24; k += k < 65536 ? 1 : 67) {
+        float x = (float)k * 0x1p-24f, c, s;
+        double want = log((double)x), angle = 2 * acos(-1) * (double)x;
+        ln = fmax(ln, fabs((double)kp_ln(x) - want) / fmax(fabs(want), 0.1));
+        kp_cos_sin_turn(k & 0xffffffu, &c, &s);
+        turn = fmax(turn, fmax(fabs((double)c - cos(angle)), fabs((double)s - sin(angle))));
+    }
+    cr_expect(ln < 2 * 0x1p-23 && kp_ln(1) == 0, "%g", ln);
+    cr_expect(turn < 0x1p-23, "%g", turn);
+}
+
+/* From the authors' noise replaced by the hash (the reference trajectories' hash_noise_check). */
+Test(noise, hash_by_hand) {
+    const kp_noise_args six = { .n_tensors = 6 };
+    cr_expect_eq(kp_noise_hash(&six, 0, 0, 0), 0.7666215896606445f);
+    cr_expect_eq(kp_noise_hash(&six, 0, 0, 3), -0.773099422454834f);
+    cr_expect_eq(kp_noise_hash(&six, 0, 1, 2), 0.40186238288879395f);
+}
+
+/* Moments and tails of a million normals; each limit is five standard errors. */
+Test(noise, is_normal) {
+    enum { OUT = 1 << 10, IN = 1 << 10, COUNT = OUT * IN };
+    static float z[COUNT];
+    static int32_t place[IN];
+    const kp_noise_tensor tensor = { .out_stride = 1, .n_out = OUT, .n_in = IN };
+    const kp_noise_hyper hyper = { .seed = 3, .step = 5, .wanted = 1 };
+    double moment[5] = { 0 }, beyond[4] = { 0 }, neighbours = 0;
+    for (int k = 0; k < IN; k++) place[k] = k * OUT;
+    run(KP_OP_noise, &(kp_noise_args){ .P = 1,
+                                       .n_tensors = 1,
+                                       .n_groups = IN / 4,
+                                       .n_blocks = COUNT / 4,
+                                       .N = COUNT,
+                                       .tensor = &tensor,
+                                       .place = place,
+                                       .hyper = &hyper,
+                                       .noise = z });
+    for (int i = 0; i < COUNT; i++) {
+        double x = (double)z[i], power = 1;
+        for (int k = 1; k < 5; k++) moment[k] += (power *= x) / COUNT;
+        for (int k = 1; k < 4; k++) beyond[k] += (fabs(x) > k) / (double)COUNT;
+        neighbours += x * (double)z[(i + OUT) % COUNT] / COUNT; /* the next column: a pair */
+    }
+    double error = 5 / sqrt(COUNT);
+    cr_expect(fabs(moment[1]) < error && fabs(neighbours) < error, "%g %g", moment[1], neighbours);
+    cr_expect(fabs(moment[2] - 1) < sqrt(2) * error, "%g", moment[2]);
+    cr_expect(fabs(moment[3]) < sqrt(15) * error, "%g", moment[3]);
+    cr_expect(fabs(moment[4] - 3) < sqrt(96) * error, "%g", moment[4]);
+    for (int k = 1; k < 4; k++) {
+        double want = erfc(k / sqrt(2));
+        cr_expect(fabs(beyond[k] - want) < sqrt(want) * error, "beyond %d: %g", k, beyond[k]);
+    }
 }
 
 Test(squared_error, by_hand) {

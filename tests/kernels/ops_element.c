@@ -6,14 +6,20 @@
 #include "gather_stack/gather_stack.h"
 #include "grad_norm/grad_norm.h"
 #include "kernels/op_case.h"
+#include "madam_clip/madam_clip.h"
+#include "noise/noise.h"
 #include "optim_begin/optim_begin.h"
+#include "penalties/penalties.h"
 #include "rmsprop_clip/rmsprop_clip.h"
 #include "sgd_clip/sgd_clip.h"
+#include "shift_clip/shift_clip.h"
+#include "si/si.h"
 #include "softmax_xent/softmax_xent.h"
 #include "squared_error/squared_error.h"
 #include "tally_sum/tally_sum.h"
 #include "td_loss/td_loss.h"
 #include "td_stats/td_stats.h"
+#include "upgd/upgd.h"
 
 /* ---- update rules: 35 chunks are three slices; 3 tensors, each ending in padding ------------- */
 
@@ -240,6 +246,356 @@ static void reference_rmsprop(const void *args) {
         a->v[i] = (float)v;
         if (a->mean) a->mean[i] = (float)mean;
     });
+}
+
+#define RULE(c)                                                                                    \
+    .P = (c)->P, .n_chunks = CHUNKS, .n_tensors = TENSORS,                                         \
+    .theta = param(c, KP_IN_OUT, -0.5, 0.5), .tensor = tensor_table(c), .bound = bounds(c),        \
+    .tally = kp_case_alloc(c, 'i', KP_OUT, 2 * CHUNKS, 0, 0)
+
+static void make_madam(kp_case *c) {
+    static const double range[4][2] = { { 0.01, 0.1 }, { 0.9, 0.999 }, { 0.001, 0.1 }, { 0.1, 1 } };
+    *(kp_madam_clip_args *)c->args = (kp_madam_clip_args){
+        RULE(c),
+        .v = param(c, KP_IN_OUT, 0, 0.1),
+        .grad = param(c, KP_IN, -1, 1),
+        .grad_scale = kp_case_alloc(c, 'f', KP_IN, 1, 0.1, 0.9),
+        .hyper = hyper(c, sizeof(kp_madam_hyper), 4, range),
+    };
+}
+
+static void reference_madam(const void *args) {
+    const kp_madam_clip_args *a = args;
+    EACH_ELEMENT(a, x, {
+        kp_madam_hyper h = a->hyper[p];
+        double v = (double)h.beta * (double)a->v[i] + (double)h.one_minus_beta * g * g;
+        double n = v > 0 ? fmax(fmin(g / (sqrt(v) * (double)h.rsqrt_bc), 10), -10) : 0;
+        x *= exp(-(double)h.step_size * n * (x < 0 ? -1 : 1));
+        a->v[i] = (float)v;
+    });
+}
+
+static const double upgd_range[13][2] = {
+    { 0.01, 0.1 },  { 0.9, 1 },   { 0.1, 0.5 }, { 0.9, 0.999 }, { 0.001, 0.1 },
+    { 0.5, 1 },     { 0.8, 0.9 }, { 0.1, 0.2 }, { 0.9, 0.999 }, { 0.001, 0.1 },
+    { 1e-4, 1e-2 }, { 0.1, 1 },   { 1, 3 },
+};
+
+static void make_utility(kp_case *c) {
+    *(kp_upgd_utility_args *)c->args = (kp_upgd_utility_args){
+        .P = c->P,
+        .n_chunks = CHUNKS,
+        .theta = param(c, KP_IN, -0.5, 0.5),
+        .grad = param(c, KP_IN, -1, 1),
+        .grad_scale = kp_case_alloc(c, 'f', KP_IN, 1, 0.1, 0.9),
+        .utility = param(c, KP_IN_OUT, -1, 1),
+        .hyper = hyper(c, sizeof(kp_upgd_hyper), 13, upgd_range),
+        .largest = kp_case_alloc(c, 'f', KP_OUT, CHUNKS, 0, 0),
+    };
+}
+
+static void reference_utility(const void *args) {
+    const kp_upgd_utility_args *a = args;
+    for (int64_t c = 0; c < (int64_t)a->P * CHUNKS; c++) {
+        int p = (int)(c / CHUNKS);
+        kp_upgd_hyper h = a->hyper[p];
+        double largest = 0;
+        for (int64_t i = c * KP_CHUNK; i < (c + 1) * KP_CHUNK; i++) {
+            double g = (double)a->grad[i] * (double)a->grad_scale[p];
+            double u = (double)h.beta_utility * (double)a->utility[i] -
+                       (double)h.one_minus_beta_utility * g * (double)a->theta[i];
+            a->utility[i] = (float)u;
+            largest = fmax(largest, u);
+        }
+        a->largest[c] = (float)largest;
+    }
+}
+
+/* Member 1's utilities are all below 0: every gate is 1/2. */
+static void make_upgd(kp_case *c) {
+    kp_upgd_clip_args *a = (void *)c->args;
+    *a = (kp_upgd_clip_args){
+        RULE(c),
+        .grad = param(c, KP_IN, -1, 1),
+        .utility = param(c, KP_IN, -1, 1),
+        .largest = kp_case_alloc(c, 'f', KP_IN, CHUNKS, 0, 1),
+        .hyper = hyper(c, sizeof(kp_upgd_hyper), 13, upgd_range),
+    };
+    for (int p = 0; p < c->P; p++)
+        for (int k = 0; k < CHUNKS && c->first + p == 1; k++)
+            ((float *)a->largest)[p * CHUNKS + k] = 0;
+}
+
+static void make_adaupgd(kp_case *c) {
+    make_upgd(c);
+    kp_upgd_clip_args *a = (void *)c->args;
+    a->m = param(c, KP_IN_OUT, -0.1, 0.1);
+    a->v = param(c, KP_IN_OUT, 0, 0.1);
+    a->noise = param(c, KP_IN, -1, 1);
+    a->grad_scale = kp_case_alloc(c, 'f', KP_IN, 1, 0.1, 0.9);
+}
+
+static void reference_upgd(const void *args) {
+    const kp_upgd_clip_args *a = args;
+    EACH_ELEMENT(a, x, {
+        kp_upgd_hyper h = a->hyper[p];
+        double largest = 0;
+        for (int k = 0; k < CHUNKS; k++)
+            largest = fmax(largest, (double)a->largest[p * CHUNKS + k]);
+        double ratio = largest > 0 ? (double)a->utility[i] / (double)h.bc / largest : 0;
+        if (a->m) {
+            double m = (double)h.beta1 * (double)a->m[i] + (double)h.one_minus_beta1 * g;
+            double v = (double)h.beta2 * (double)a->v[i] + (double)h.one_minus_beta2 * g * g;
+            a->m[i] = (float)m;
+            a->v[i] = (float)v;
+            g = m * (double)h.inverse_bc1 / (sqrt(v) * (double)h.rsqrt_bc2 + (double)h.eps);
+        }
+        double noise = a->noise ? (double)h.sigma * (double)a->noise[i] : 0;
+        x = (double)h.decay * x - (double)h.step_size * (g + noise) * (1 - 1 / (1 + exp(-ratio)));
+    });
+}
+
+static void set_shift(kp_case *c, kp_shift_hyper *h) {
+    for (int p = 0; p < c->P; p++)
+        h[p] = (kp_shift_hyper){ .keep = 0.875f,
+                                 .noise = 0.25f * (float)((c->first + p) % 3),
+                                 .pull = 0.125f * (float)((c->first + p + 1) % 3),
+                                 .takes_anchor = (uint32_t)((c->first + p) % 2) };
+}
+
+static void make_shift(kp_case *c) {
+    kp_shift_clip_args *a = (void *)c->args;
+    *a = (kp_shift_clip_args){
+        RULE(c),
+        .noise = param(c, KP_IN, -1, 1),
+        .anchor = param(c, KP_IN_OUT, -1, 1),
+        .hyper = kp_case_alloc(c, 'b', KP_IN, sizeof(kp_shift_hyper), 0, 1),
+    };
+    set_shift(c, (kp_shift_hyper *)a->hyper);
+}
+
+static void make_shrink(kp_case *c) {
+    make_shift(c);
+    kp_shift_clip_args *a = (void *)c->args;
+    a->noise = a->anchor = NULL;
+    for (int p = 0; p < c->P; p++) ((kp_shift_hyper *)a->hyper)[p].noise = 0;
+    for (int p = 0; p < c->P; p++) ((kp_shift_hyper *)a->hyper)[p].pull = 0;
+}
+
+static void reference_shift(const void *args) {
+    const kp_shift_clip_args *a = args;
+    memset(a->tally, 0, (size_t)a->P * CHUNKS * sizeof *a->tally);
+    for (int64_t i = 0; i < (int64_t)a->P * N; i++) {
+        int p = (int)(i / N);
+        kp_shift_hyper h = a->hyper[p];
+        double x = (double)a->theta[i];
+        if (a->anchor && h.takes_anchor) a->anchor[i] = a->theta[i];
+        x = (double)h.keep * x + (a->noise ? (double)h.noise * (double)a->noise[i] : 0) +
+            (a->anchor ? (double)h.pull * (double)a->anchor[i] : 0);
+        count(&a->tally[i / KP_CHUNK], &x,
+              (double)a->bound[p * TENSORS + a->tensor[i % N / KP_CHUNK]]);
+        a->theta[i] = (float)x;
+    }
+}
+
+/* ---- regularisers with an operation of their own ----------------------------------------------
+ */
+
+static const double penalties_range[7][2] = { { 0, 0.1 },    { 0, 0.1 },    { 0.1, 1 },
+                                              { 0.9, 0.99 }, { 0.01, 0.1 }, { 0.1, 0.9 },
+                                              { 0.1, 1 } };
+
+/* with: 1 L2 and L2 Init, 2 EWC, 4 Synaptic Intelligence */
+static void make_penalties(kp_case *c, int with) {
+    kp_penalties_args *a = (void *)c->args;
+    *a = (kp_penalties_args){
+        .P = c->P,
+        .n_chunks = CHUNKS,
+        .theta = param(c, KP_IN, -0.5, 0.5),
+        .grad = param(c, KP_IN, -1, 1),
+        .hyper = hyper(c, sizeof(kp_penalties_hyper), 7, penalties_range),
+        .out = kp_case_alloc(c, 'f', KP_OUT, N, 0, 0),
+    };
+    if (with & 1) a->anchor = param(c, KP_IN, -0.5, 0.5);
+    if (with & 2) a->fisher = param(c, KP_IN_OUT, 0, 1), a->mean = param(c, KP_IN_OUT, -0.5, 0.5);
+    if (with & 4) {
+        a->importance = param(c, KP_IN, 0, 1);
+        a->start = param(c, KP_IN, -0.5, 0.5);
+        a->before = param(c, KP_IN_OUT, -0.5, 0.5);
+    }
+    if (with == 7) a->grad_scale = kp_case_alloc(c, 'f', KP_IN, 1, 0.1, 0.9);
+    for (int p = 0; p < c->P; p++) {
+        kp_penalties_hyper *h = (kp_penalties_hyper *)a->hyper + p;
+        if (c->first + p == 1) h->ewc = 0;
+        if (c->first + p == 2) h->si = 0;
+    }
+}
+
+static void make_l2(kp_case *c) { make_penalties(c, 0); }
+static void make_l2init(kp_case *c) { make_penalties(c, 1); }
+static void make_ewc(kp_case *c) { make_penalties(c, 2); }
+static void make_si(kp_case *c) { make_penalties(c, 4); }
+static void make_all_penalties(kp_case *c) { make_penalties(c, 7); }
+
+static void reference_penalties(const void *args) {
+    const kp_penalties_args *a = args;
+    for (int64_t i = 0; i < (int64_t)a->P * N; i++) {
+        int p = (int)(i / N);
+        kp_penalties_hyper h = a->hyper[p];
+        double x = (double)a->theta[i],
+               g = (double)a->grad[i] * (a->grad_scale ? (double)a->grad_scale[p] : 1);
+        double out = with_terms(g, x, a->anchor, i, h.l2, h.l2init);
+        if (a->fisher && h.ewc != 0) {
+            double f = (double)h.decay * (double)a->fisher[i] + (double)h.one_minus_decay * g * g;
+            double m = (double)h.decay * (double)a->mean[i] + (double)h.one_minus_decay * x;
+            out += (double)h.ewc * f / (double)h.bc * (x - m / (double)h.bc);
+            a->fisher[i] = (float)f, a->mean[i] = (float)m;
+        }
+        if (a->importance && h.si != 0) {
+            out += (double)h.si * (double)a->importance[i] * (x - (double)a->start[i]);
+            a->before[i] = (float)x;
+        }
+        a->out[i] = (float)out;
+    }
+}
+
+static void make_path(kp_case *c) {
+    *(kp_si_path_args *)c->args = (kp_si_path_args){
+        .P = c->P,
+        .n_chunks = CHUNKS,
+        .theta = param(c, KP_IN, -0.5, 0.5),
+        .before = param(c, KP_IN, -0.5, 0.5),
+        .grad = param(c, KP_IN, -1, 1),
+        .path = param(c, KP_IN_OUT, -1, 1),
+    };
+}
+
+static void reference_path(const void *args) {
+    const kp_si_path_args *a = args;
+    for (int64_t i = 0; i < (int64_t)a->P * N; i++)
+        a->path[i] = (float)((double)a->path[i] -
+                             (double)a->grad[i] * ((double)a->theta[i] - (double)a->before[i]));
+}
+
+static void make_consolidate(kp_case *c) {
+    *(kp_si_consolidate_args *)c->args = (kp_si_consolidate_args){
+        .P = c->P,
+        .n_chunks = CHUNKS,
+        .theta = param(c, KP_IN, -0.5, 0.5),
+        .xi = kp_case_alloc(c, 'f', KP_IN, 1, 0.01, 0.1),
+        .path = param(c, KP_IN_OUT, -1, 1),
+        .importance = param(c, KP_IN_OUT, -1, 1),
+        .start = param(c, KP_IN_OUT, -0.5, 0.5),
+    };
+}
+
+static void reference_consolidate(const void *args) {
+    const kp_si_consolidate_args *a = args;
+    for (int64_t i = 0; i < (int64_t)a->P * N; i++) {
+        double d = (double)a->theta[i] - (double)a->start[i], xi = (double)a->xi[i / N];
+        a->importance[i] = (float)((double)a->importance[i] + (double)a->path[i] / (d * d + xi));
+        a->path[i] = 0, a->start[i] = a->theta[i];
+    }
+}
+
+/* ---- noise -------------------------------------------------------------------------------------
+ */
+
+/* A matrix in PyTorch's order, one whose columns lie elsewhere, rows padded to 24, and two that are
+ * 1-D; odd numbers of columns and outputs. */
+enum { NOISE_TENSORS = 4, NOISE_COLUMNS = 7 + 10 + 1 + 1, NOISE_N = 3 * KP_CHUNK };
+
+static void make_noise(kp_case *c, kp_noise_kind kind, int as_initialiser, int draw) {
+    static const kp_noise_tensor tensors[NOISE_TENSORS] = {
+        { .offset = 0, .out_stride = 7, .n_out = 37, .n_in = 7, .init_bound = 0.5f },
+        { .offset = 400,
+          .out_stride = 1,
+          .n_out = 19,
+          .n_in = 10,
+          .column = 7,
+          .first_group = 2,
+          .first_block = 74,
+          .init_bound = 0.25f },
+        { .offset = 1024,
+          .out_stride = 1,
+          .n_out = 1000,
+          .n_in = 1,
+          .column = 17,
+          .first_group = 5,
+          .first_block = 131 },
+        { .offset = 2048,
+          .n_out = 1,
+          .n_in = 1,
+          .column = 18,
+          .first_group = 6,
+          .first_block = 1131,
+          .init_bound = 2 },
+    };
+    kp_noise_args *a = (void *)c->args;
+    *a = (kp_noise_args){ .P = c->P,
+                          .n_tensors = NOISE_TENSORS,
+                          .n_groups = 7,
+                          .n_blocks = 1132,
+                          .N = NOISE_N,
+                          .kind = kind,
+                          .as_initialiser = as_initialiser,
+                          .draw = draw };
+    a->tensor = memcpy(kp_case_shared(c, 'b', sizeof tensors, 0, 1), tensors, sizeof tensors);
+    int32_t *place = kp_case_shared(c, 'i', NOISE_COLUMNS, 0, 1);
+    for (int k = 0; k < 7; k++) place[k] = k;
+    for (int k = 0; k < 10; k++) place[7 + k] = 24 * (k * 3 % 10);
+    place[17] = place[18] = 0;
+    a->place = place;
+    kp_noise_hyper *h = kp_case_alloc(c, 'b', KP_IN, sizeof *h, 0, 1);
+    for (int p = 0; p < c->P; p++)
+        h[p] = (kp_noise_hyper){ .seed = 1234567890123u + (uint64_t)(c->first + p),
+                                 .step = (int64_t)5000000000 * (c->first + p),
+                                 .wanted = c->first + p == 1 ? 1u : 3u };
+    a->hyper = h;
+    a->noise = kp_case_alloc(c, 'f', KP_IN_OUT, NOISE_N, 0, 1);
+}
+
+static void make_normal(kp_case *c) { make_noise(c, KP_NOISE_RANDOM, 0, 0); }
+static void make_initialiser(kp_case *c) { make_noise(c, KP_NOISE_RANDOM, 1, 1); }
+static void make_hash(kp_case *c) { make_noise(c, KP_NOISE_HASH, 0, 0); }
+static void make_hash_initialiser(kp_case *c) { make_noise(c, KP_NOISE_HASH, 1, 1); }
+
+static double hash_noise(int64_t step, int tensor, int64_t element, int draw) {
+    uint64_t z = ((uint64_t)(step * NOISE_TENSORS + tensor) << 32) + (uint64_t)element;
+    z += (uint64_t)draw << 31;
+    z += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    z ^= z >> 31;
+    return ((double)(z >> 40) - 8388608) / 8388608;
+}
+
+/* Element by element, with libm. */
+static double noise_at(const kp_noise_args *a, const kp_noise_hyper *h, int tensor,
+                       int64_t element) {
+    const kp_noise_tensor *t = &a->tensor[tensor];
+    int64_t out = element / t->n_in, column = element % t->n_in;
+    double bound = a->as_initialiser ? (double)t->init_bound : 1;
+    if (a->kind == KP_NOISE_HASH) return hash_noise(h->step, tensor, element, a->draw) * bound;
+    uint64_t block = (uint64_t)(out * ((t->n_in + 3) / 4) + column / 4);
+    kp_philox_block b = kp_philox(h->seed, 7u + ((uint32_t)a->draw << 8) + ((uint32_t)tensor << 16),
+                                  ((uint64_t)h->step << 30) + block);
+    if (a->as_initialiser) return (2 * (double)(b.x[column % 4] >> 8) / 16777216 - 1) * bound;
+    double u = ((double)(b.x[column % 4 & 2] >> 8) + 1) / 16777216,
+           angle = 2 * acos(-1) * (double)(b.x[(column % 4) | 1] >> 8) / 16777216;
+    return sqrt(-2 * log(u)) * (column % 2 ? sin(angle) : cos(angle));
+}
+
+static void reference_noise(const void *args) {
+    const kp_noise_args *a = args;
+    for (int p = 0; p < a->P; p++)
+        for (int i = 0; i < NOISE_TENSORS && a->hyper[p].wanted >> a->draw & 1u; i++) {
+            const kp_noise_tensor *t = &a->tensor[i];
+            for (int64_t e = 0; e < (int64_t)t->n_out * t->n_in; e++)
+                a->noise[p * NOISE_N + t->offset + e / t->n_in * t->out_stride +
+                         a->place[t->column + e % t->n_in]] = (float)noise_at(a, &a->hyper[p], i,
+                                                                              e);
+        }
 }
 
 /* ---- the next update of a block ---------------------------------------------------------------
@@ -558,6 +914,26 @@ const kp_op_row kp_element_rows[] = {
     { "rmsprop_clip with L2", KP_OP_rmsprop_clip, make_rmsprop_l2, reference_rmsprop, 1e-6 },
     { "rmsprop_clip centered, L2 and L2 Init", KP_OP_rmsprop_clip, make_rmsprop_centered_terms,
       reference_rmsprop, 1e-6 },
+    { "madam_clip", KP_OP_madam_clip, make_madam, reference_madam, 1e-6 },
+    { "upgd_utility", KP_OP_upgd_utility, make_utility, reference_utility, 1e-6 },
+    { "upgd_clip", KP_OP_upgd_clip, make_upgd, reference_upgd, 1e-6 },
+    { "upgd_clip with Adam's direction and noise", KP_OP_upgd_clip, make_adaupgd, reference_upgd,
+      1e-6 },
+    { "shift_clip", KP_OP_shift_clip, make_shift, reference_shift, 1e-6 },
+    { "shift_clip, shrinking only", KP_OP_shift_clip, make_shrink, reference_shift, 1e-6 },
+    { "penalties: L2", KP_OP_penalties, make_l2, reference_penalties, 1e-6 },
+    { "penalties: L2 and L2 Init", KP_OP_penalties, make_l2init, reference_penalties, 1e-6 },
+    { "penalties: EWC", KP_OP_penalties, make_ewc, reference_penalties, 1e-6 },
+    { "penalties: Synaptic Intelligence", KP_OP_penalties, make_si, reference_penalties, 1e-6 },
+    { "penalties: all, with a limit", KP_OP_penalties, make_all_penalties, reference_penalties,
+      1e-6 },
+    { "si_path", KP_OP_si_path, make_path, reference_path, 1e-6 },
+    { "si_consolidate", KP_OP_si_consolidate, make_consolidate, reference_consolidate, 1e-6 },
+    { "noise, normal", KP_OP_noise, make_normal, reference_noise, 1e-6 },
+    { "noise as initialisers draw", KP_OP_noise, make_initialiser, reference_noise, 0 },
+    { "noise from the hash", KP_OP_noise, make_hash, reference_noise, 0 },
+    { "noise from the hash, as initialisers draw", KP_OP_noise, make_hash_initialiser,
+      reference_noise, 0 },
     { "optim_begin", KP_OP_optim_begin, make_begin, reference_begin, 0 },
     { "optim_begin of one feed", KP_OP_optim_begin, make_begin_one, reference_begin, 0 },
     { "rmsprop_clip centered", KP_OP_rmsprop_clip, make_rmsprop_centered, reference_rmsprop, 1e-6 },

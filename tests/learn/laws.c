@@ -146,6 +146,19 @@ Test(laws, stopped_and_resumed_equals_never_stopped, .timeout = 3600) {
     expect_same_run(whole, parts, 2);
 }
 
+/* A rule with all the state that rules can have, and noise. */
+Test(laws, stopped_and_resumed_with_every_part_of_an_update, .timeout = 600) {
+    static const char *const rule[] = { "optim.rule=adaupgd",   "optim.upgd.sigma=0.01",
+                                        "optim.shrink=1e-4",    "optim.perturb=1e-3",
+                                        "optim.ewc.strength=1", "optim.si.strength=0.1",
+                                        "optim.si.every=7",     "optim.l2init=1e-3" };
+    char whole[KP_PATH], parts[KP_PATH];
+    kp_config common = runs_config(KP_COUNT(rule), rule), member = runs_member(&common, 1);
+    train_whole(whole, "whole", &member, 1);
+    cr_expect_geq(train_in_parts(parts, "parts", &member, 1, 91), 2);
+    expect_same_run(whole, parts, 1);
+}
+
 Test(laws, stopped_in_an_evaluation, .timeout = 120) {
     char whole[KP_PATH], parts[KP_PATH];
     kp_err err = { "" };

@@ -1,6 +1,7 @@
 /* optim.c: whole updates of a population against plain double precision, member by member. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,6 +56,7 @@ static world open_world(kp_optim_options o, int P, int first) {
     for (int i = 0; !st && i < P * N; i++)
         w.theta[i] = value(first + i / N, 0, i % N); /* CPU memory is host memory */
     o.member += first;
+    if (o.seed) o.seed += first;
     if (!st) st = kp_optim_open(&w.optim, w.backend, &layout, P, &o, w.theta, w.grad, &err);
     if (!st) st = kp_program_open(&w.program, w.backend, P, "test", &err);
     if (!st) st = kp_optim_add_begin(w.optim, w.program, &err);
@@ -167,6 +169,35 @@ static const struct {
     { "rmsprop centered", KP_RULE_RMSPROP, 1, 2 },
 };
 
+/* The same members with what stands around a rule: the first has nothing, the others different
+ * parts. */
+static const uint64_t seeds[MAX_P] = { 11, 12, 13 };
+static kp_optim_member all_parts[MAX_P];
+
+static void add_parts(void) {
+    memcpy(all_parts, members, sizeof all_parts);
+    for (int p = 0; p < MAX_P; p++) {
+        kp_optim_member *m = &all_parts[p];
+        m->madam_scale = 3, m->upgd.beta = 0.99, m->ewc.decay = 0.9, m->si.xi = 0.1;
+        m->si.every = 4;
+    }
+    all_parts[0].weight_decay = 0;
+    all_parts[1].shrink = 0.01, all_parts[1].perturb = 0.02, all_parts[1].upgd.sigma = 0.1;
+    all_parts[1].ewc.strength = 0.5;
+    all_parts[2].perturb = 0.03, all_parts[2].upgd.sigma = 0.2, all_parts[2].si.strength = 0.05;
+}
+
+/* Of every rule, textbook and reference. */
+enum { N_FULL = 2 * KP_N_RULES };
+static kp_optim_options full_options(int i) {
+    add_parts();
+    return (kp_optim_options){ .rule = (kp_rule)(i / 2),
+                               .reference = i % 2,
+                               .centered = i % 2,
+                               .seed = seeds,
+                               .member = all_parts };
+}
+
 static kp_optim_options options(size_t i) {
     return (kp_optim_options){ .rule = rules[i].rule,
                                .centered = rules[i].centered,
@@ -216,19 +247,78 @@ Test(optim, equals_double_precision) {
     }
 }
 
-Test(optim, member_equals_itself_alone) {
-    for (size_t i = 0; i < KP_COUNT(rules); i++) {
-        world all = open_world(options(i), MAX_P, 0);
-        for (int t = 1; t <= STEPS; t++) step(&all, t, NULL);
-        for (int p = 0; p < MAX_P; p++) {
-            world alone = open_world(options(i), 1, p);
-            for (int t = 1; t <= STEPS; t++) step(&alone, t, NULL);
-            cr_expect(!memcmp(alone.theta, all.theta + p * N, N * sizeof(float)), "%s: member %d",
-                      rules[i].name, p);
-            close_world(&alone);
-        }
-        close_world(&all);
+static void expect_equal_alone(kp_optim_options o, const char *name) {
+    world all = open_world(o, MAX_P, 0);
+    for (int t = 1; t <= STEPS; t++) step(&all, t, NULL);
+    for (int p = 0; p < MAX_P; p++) {
+        world alone = open_world(o, 1, p);
+        for (int t = 1; t <= STEPS; t++) step(&alone, t, NULL);
+        cr_expect(!memcmp(alone.theta, all.theta + p * N, N * sizeof(float)), "%s: member %d", name,
+                  p);
+        close_world(&alone);
     }
+    for (int i = 0; i < MAX_P * N; i++)
+        cr_assert(!is_padding(i % N) || all.theta[i] == 0, "%s: padding", name);
+    close_world(&all);
+}
+
+Test(optim, member_equals_itself_alone) {
+    for (size_t i = 0; i < KP_COUNT(rules); i++) expect_equal_alone(options(i), rules[i].name);
+}
+
+Test(optim, member_with_its_parts_equals_itself_alone) {
+    for (int i = 0; i < N_FULL; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "rule %d, reference %d", i / 2, i % 2);
+        expect_equal_alone(full_options(i), name);
+    }
+}
+
+Test(optim, NaN_stays_in_its_place) {
+    for (int i = 0; i < N_FULL; i++) {
+        world w = open_world(full_options(i), MAX_P, 0);
+        kp_tensor_tally tally[2 * MAX_P];
+        step(&w, 1, NULL);
+        w.theta[N + 7] = NAN, w.theta[2 * N + 9] = NAN;
+        step(&w, 2, NULL);
+        kp_optim_tally(w.optim, tally, NULL);
+        cr_expect(isnan(w.theta[N + 7]) && isnan(w.theta[2 * N + 9]), "rule %d", i / 2);
+        for (int k = 0; k < 2 * MAX_P; k++)
+            cr_expect_eq(tally[k].non_finite, (unsigned)(k == 2 || k == 4), "rule %d: %lu in %d",
+                         i / 2, tally[k].non_finite, k);
+        close_world(&w);
+    }
+}
+
+/* What a checkpoint has. */
+static void copy_state(world *to, const world *from) {
+    size_t bytes = (size_t)from->P * N * sizeof(float);
+    const char *name;
+    memcpy(to->theta, from->theta, bytes);
+    for (int k = 0; k < kp_optim_n_moments(from->optim); k++)
+        memcpy(kp_optim_moment(to->optim, k, &name), kp_optim_moment(from->optim, k, &name), bytes);
+    for (int p = 0; p < from->P; p++) kp_optim_steps(to->optim)[p] = kp_optim_steps(from->optim)[p];
+}
+
+Test(optim, weights_moments_and_steps_are_all_of_the_state) {
+    for (int i = 0; i < N_FULL; i++) {
+        world a = open_world(full_options(i), MAX_P, 0), b = open_world(full_options(i), MAX_P, 0);
+        for (int t = 1; t <= 6; t++) step(&a, t, NULL);
+        copy_state(&b, &a);
+        for (int t = 7; t <= 9; t++) step(&a, t, NULL), step(&b, t, NULL);
+        cr_expect(!memcmp(a.theta, b.theta, MAX_P * N * sizeof(float)), "rule %d", i / 2);
+        close_world(&a), close_world(&b);
+    }
+}
+
+Test(optim, another_step_has_other_noise) {
+    world a = open_world(full_options(2 * KP_RULE_SGD), MAX_P, 0),
+          b = open_world(full_options(2 * KP_RULE_SGD), MAX_P, 0);
+    for (int p = 0; p < MAX_P; p++) kp_optim_steps(b.optim)[p] = 10;
+    step(&a, 1, NULL), step(&b, 1, NULL);
+    cr_expect(!memcmp(a.theta, b.theta, N * sizeof(float)), "member 0 has none");
+    cr_expect(memcmp(a.theta + N, b.theta + N, N * sizeof(float)), "member 1 has");
+    close_world(&a), close_world(&b);
 }
 
 Test(optim, inactive_members_stand_still) {
@@ -264,32 +354,73 @@ static void run_blocks(world *w, const int *length, int n_lengths, const uint8_t
     }
 }
 
+static void expect_equal_blocks(kp_optim_options o, int P, const char *rule) {
+    static const int length[] = { 5, 1, 8, 4 };
+    const uint8_t active[MAX_P] = { 1, P != 2, 1 };
+    kp_tensor_tally tally[2][2 * MAX_P];
+    const char *name;
+    world one = open_world(o, P, 0);
+    o.block = 5;
+    world many = open_world(o, P, 0);
+    run_blocks(&one, length, KP_COUNT(length), active);
+    run_blocks(&many, length, KP_COUNT(length), active);
+    size_t bytes = (size_t)P * N * sizeof(float);
+    cr_expect(!memcmp(one.theta, many.theta, bytes), "%s of %d", rule, P);
+    for (int k = 0; k < kp_optim_n_moments(one.optim); k++)
+        cr_expect(!memcmp(kp_optim_moment(one.optim, k, &name),
+                          kp_optim_moment(many.optim, k, &name), bytes),
+                  "%s of %d: %s", rule, P, name);
+    kp_optim_tally(one.optim, tally[0], NULL), kp_optim_tally(many.optim, tally[1], NULL);
+    cr_expect(!memcmp(tally[0], tally[1], 2 * (size_t)P * sizeof *tally[0]), "%s of %d", rule, P);
+    cr_expect_eq(kp_optim_step(many.optim, 0), 18);
+    close_world(&one), close_world(&many);
+}
+
 /* Members by themselves, over threads, and slices over threads (three members, two threads). */
 Test(optim, a_block_of_updates_equals_them_one_by_one) {
-    static const int length[] = { 5, 1, 8, 4 };
-    for (size_t i = 0; i < KP_COUNT(rules); i++)
-        for (int P = 1; P <= MAX_P; P++) {
-            const uint8_t active[MAX_P] = { 1, P != 2, 1 };
-            kp_optim_options o = options(i);
-            kp_tensor_tally tally[2][2 * MAX_P];
-            const char *name;
-            world one = open_world(o, P, 0);
-            o.block = 5;
-            world many = open_world(o, P, 0);
-            run_blocks(&one, length, KP_COUNT(length), active);
-            run_blocks(&many, length, KP_COUNT(length), active);
-            size_t bytes = (size_t)P * N * sizeof(float);
-            cr_expect(!memcmp(one.theta, many.theta, bytes), "%s of %d", rules[i].name, P);
-            for (int k = 0; k < kp_optim_n_moments(one.optim); k++)
-                cr_expect(!memcmp(kp_optim_moment(one.optim, k, &name),
-                                  kp_optim_moment(many.optim, k, &name), bytes),
-                          "%s of %d: %s", rules[i].name, P, name);
-            kp_optim_tally(one.optim, tally[0], NULL), kp_optim_tally(many.optim, tally[1], NULL);
-            cr_expect(!memcmp(tally[0], tally[1], 2 * (size_t)P * sizeof *tally[0]), "%s of %d",
-                      rules[i].name, P);
-            cr_expect_eq(kp_optim_step(many.optim, 0), 18);
-            close_world(&one), close_world(&many);
-        }
+    for (int P = 1; P <= MAX_P; P++) {
+        for (size_t i = 0; i < KP_COUNT(rules); i++)
+            expect_equal_blocks(options(i), P, rules[i].name);
+        for (int i = 0; i < N_FULL; i++)
+            expect_equal_blocks(full_options(i), P, i % 2 ? "a rule, reference" : "a rule");
+    }
+}
+
+Test(optim, room_ends_where_importance_is_consolidated) {
+    kp_optim_options o = full_options(2 * KP_RULE_ADAM);
+    all_parts[2].clip.once = 0;
+    world w = open_world(o, MAX_P, 0);
+    const float *importance = NULL;
+    const char *name;
+    for (int k = 0; k < kp_optim_n_moments(w.optim); k++) {
+        const float *moment = kp_optim_moment(w.optim, k, &name) + 2 * N;
+        if (!strcmp(name, "si_importance")) importance = moment;
+    }
+    cr_assert(importance);
+    for (int t = 0; t < 8; t++) {
+        cr_expect_eq(kp_optim_room(w.optim), 4 - t % 4, "after %d updates", t);
+        step(&w, t + 1, NULL);
+        cr_expect_eq(importance[0] != 0, t >= 3, "after %d updates", t + 1);
+    }
+    close_world(&w);
+}
+
+Test(optim, importance_is_consolidated_where_a_task_ends) {
+    kp_optim_options o = full_options(2 * KP_RULE_SGD);
+    const uint8_t active[MAX_P] = { 1, 1, 0 };
+    for (int p = 0; p < MAX_P; p++) all_parts[p].si.every = 0;
+    world w = open_world(o, MAX_P, 0);
+    const char *name;
+    int n = kp_optim_n_moments(w.optim), i = 0;
+    while (i < n && (kp_optim_moment(w.optim, i, &name), strcmp(name, "si_importance"))) i++;
+    const float *importance = kp_optim_moment(w.optim, i, &name) + 2 * N;
+    for (int t = 1; t <= 5; t++) step(&w, t, NULL);
+    cr_expect_eq(importance[0], 0);
+    cr_assert_eq(kp_optim_between(w.optim, 1, active, NULL), KP_OK);
+    cr_expect_eq(importance[0], 0, "not of a member that is not active");
+    cr_assert_eq(kp_optim_between(w.optim, 1, NULL, NULL), KP_OK);
+    cr_expect(importance[0] != 0);
+    close_world(&w);
 }
 
 Test(optim, room_ends_where_bounds_change) {
@@ -312,6 +443,14 @@ Test(optim, what_one_pass_can_do) {
     cr_expect(!kp_optim_fuse(limited.optim, &f, &why_not) && strstr(why_not, "optim.grad_norm"));
     cr_assert(kp_optim_fuse(w.optim, &f, &why_not) && !why_not);
     cr_expect(f.rule == KP_MLP_MOMENTUM && f.state[0] && !f.state[1] && f.bound && f.total);
+    for (int i = 0; i < N_FULL; i++) {
+        world full = open_world(full_options(i), 1, 0), parts = open_world(full_options(i), 1, 1);
+        cr_expect_eq(kp_optim_fuse(full.optim, &f, &why_not), i / 2 <= KP_RULE_RMSPROP, "rule %d",
+                     i / 2);
+        cr_expect(!kp_optim_fuse(parts.optim, &f, &why_not) && why_not);
+        close_world(&full), close_world(&parts);
+    }
+    cr_assert(kp_optim_fuse(w.optim, &f, &why_not));
     kp_optim_prepare(w.optim, 3, NULL, NULL);
     for (int k = 0; k < 3; k++) cr_expect_eq(((const kp_sgd_hyper *)f.hyper)[k].momentum, 0.9f);
     close_world(&limited), close_world(&w);

@@ -164,8 +164,8 @@ Test(report, members_of_one_run_may_be_of_several_methods) {
     cr_assert(!kp_report_table(r, &text, &err), "%s", err.text);
     cr_expect(has_row(text, "pong kappa none 1 10.00 - "), "%s", text);
     cr_expect(has_row(text, "pong kappa 2 1 11.00 - "), "%s", text);
-    cr_expect_str_eq(kp_report_game(r, 0), "pong");
-    cr_expect_null(kp_report_game(r, 1));
+    cr_expect_str_eq(kp_report_subject(r, 0), "pong");
+    cr_expect_null(kp_report_subject(r, 1));
     free(text);
     kp_report_close(r);
 }
@@ -292,6 +292,218 @@ Test(report, without_gnuplot_the_table_is_there) {
     free(text);
     kp_report_close(r);
 }
+
+/* ---- streams --------------------------------------------------------------------------------- */
+
+#define STREAM_HEAD                                                                                 \
+    "member,agent_step,updates,task,accuracy,loss,loss_after,plasticity,inactive_units,dead_units," \
+    "weight_l1,weight_l2,grad_l1,grad_l2,grad_l0,effective_rank,distance_from_init,share_clipped,"  \
+    "share_clipped/layer1.weight\n"
+
+enum { TASK = 1000, N_TASKS = 20 };
+
+static const char *begin_stream(const char *name, const char *method, int seed, const char *set,
+                                const char *kappa, FILE **metrics) {
+    char args[6][64], *text = NULL, path[200];
+    const char *argv[6];
+    for (int i = 0; i < 6; i++) argv[i] = args[i];
+    snprintf(args[0], 64, "seed=%d", seed);
+    snprintf(args[1], 64, "run.method=%s", method);
+    snprintf(args[2], 64, "optim.clip.kappa=%s", kappa);
+    snprintf(args[3], 64, "train.samples=%d", N_TASKS * TASK);
+    snprintf(args[4], 64, "stream.task_samples=%d", TASK);
+    snprintf(args[5], 64, "data.set=%s", set);
+    kp_config c;
+    kp_origins o;
+    kp_err err = { "" };
+    cr_assert(!kp_config_load(&c, &o, "stream-input-permuted-fashion", 6, argv, &err), "%s",
+              err.text);
+    cr_assert(!kp_config_write(&c, &o, &text, &err), "%s", err.text);
+    const char *dir = in_root(name);
+    cr_assert(!mkdir(dir, 0777));
+    snprintf(path, sizeof path, "%s/config.yaml", dir);
+    put_text(path, text);
+    free(text);
+    snprintf(path, sizeof path, "%s/metrics.csv", dir);
+    cr_assert((*metrics = fopen(path, "w")));
+    fputs(STREAM_HEAD, *metrics);
+    return dir;
+}
+
+static void put_row(FILE *f, int step, double accuracy, double loss, double dead, double l2,
+                    const char *clipped) {
+    fprintf(f, "0,%d,%d,%d,%.10g,%.10g,0.5,0.25,0.5,%.10g,99,%.10g,9,9,0.5,100,2,%s,%s\n", step,
+            step, (step - 1) / TASK, accuracy, loss, dead, l2, clipped, clipped);
+}
+
+/* Online accuracy is 50% in the first task (rows of 250 and 750 samples), `accuracy` until the last
+ * two tasks and 80% there; over all of them 0.025 + 0.85 accuracy + 0.08, and 1% more for each
+ * seed. Losses: 2 in the first 250 samples, 1.2 after them. n_tasks: how far the run has come. */
+static const char *make_stream(const char *name, const char *method, int seed, const char *set,
+                               const char *kappa, double accuracy, int n_tasks) {
+    FILE *f;
+    const char *dir = begin_stream(name, method, seed, set, kappa, &f);
+    const char *is_clipped = strcmp(kappa, "none") ? "0.02" : "";
+    double more = 0.01 * seed;
+    put_row(f, 250, 0.2 + more, 2, 0.5, 10, *is_clipped ? "0.5" : "");
+    put_row(f, TASK, 0.6 + more, 1.2, 0.5, 10, *is_clipped ? "0.5" : "");
+    for (int task = 1; task < n_tasks; task++) {
+        int is_last = task >= N_TASKS - 2;
+        for (int half = 1; half <= 2; half++)
+            put_row(f, task * TASK + half * TASK / 2, (is_last ? 0.8 : accuracy) + more, 1.2,
+                    is_last ? 0.1 : 0.5, is_last ? 30 : 10,
+                    is_last || !*is_clipped ? is_clipped : "0.5");
+    }
+    cr_assert(!fclose(f));
+    return dir;
+}
+
+Test(report, streams_by_problem_and_method) {
+    kp_report *r = kp_report_open();
+    char *text = NULL;
+    kp_err err = { "" };
+    for (int seed = 0; seed < 3; seed++) {
+        char name[32];
+        snprintf(name, sizeof name, "sgd%d", seed);
+        add(r, make_stream(name, "sgd", seed, "fashion-mnist", "none", 0.5, N_TASKS));
+    }
+    add(r, make_stream("wc", "sgd+wc", 0, "fashion-mnist", "2", 0.6, N_TASKS));
+    add(r, make_stream("mnist", "sgd", 0, "mnist", "none", 0.7, N_TASKS));
+    cr_assert(!kp_report_write(r, NULL, &text, &err), "%s", err.text);
+    cr_expect(has_row(text,
+                      "problem method runs accuracy % 95% interval first task last tenth loss "
+                      "plasticity dead % weight l2 clipped % samples\n"),
+              "%s", text);
+    /* 0.025 + 0.425 + 0.08 is 53%; 53, 54, 55 for the seeds */
+    cr_expect(has_row(text, "input_permuted, fashion-mnist sgd 3 54.00 53.00 … 55.00 51.00 81.00 "
+                            "1.210 0.250 10.00 30.00 - 20000\n"),
+              "%s", text);
+    cr_expect(has_row(text,
+                      "input_permuted, fashion-mnist sgd+wc 1 61.50 - 50.00 80.00 1.210 0.250 "
+                      "10.00 30.00 2.00 20000\n"),
+              "%s", text);
+    cr_expect(has_row(text, "input_permuted, mnist sgd 1 70.00 - 50.00 80.00 "), "%s", text);
+    cr_expect(strstr(text, "\naccuracy: of the predictions before each update") &&
+                  strstr(text, "\nsamples: of the run that has come least far\n") &&
+                  !strstr(text, "unfinished") && !strstr(text, "curves:"),
+              "%s", text);
+    cr_expect_str_eq(kp_report_subject(r, 0), "input_permuted-fashion-mnist");
+    cr_expect_str_eq(kp_report_subject(r, 1), "input_permuted-mnist");
+    free(text);
+
+    cr_assert(!kp_report_table_within(r, 108, &text, &err), "%s", err.text);
+    cr_expect(has_row(text, "problem method runs accuracy % 95% interval first task last tenth "
+                            "clipped %\n"),
+              "%s", text);
+    cr_expect(strstr(text, "\nleft out, for want of room: samples, loss, plasticity, dead %, "
+                           "weight l2\n"),
+              "%s", text);
+    free(text);
+    kp_report_close(r);
+}
+
+Test(report, rows_that_are_not_within_a_task_say_nothing_of_it) {
+    kp_report *r = kp_report_open();
+    char *text = NULL;
+    kp_err err = { "" };
+    FILE *f;
+    const char *dir = begin_stream("a", "adam", 0, "mnist", "none", &f);
+    put_row(f, 7000, 0.1, 1, 0.5, 10, "");
+    put_row(f, 14000, 0.2, 1, 0.5, 10, "");
+    put_row(f, 20000, 0.3, 2, 0.5, 10, "");
+    cr_assert(!fclose(f));
+    add(r, dir);
+    cr_assert(!kp_report_table(r, &text, &err), "%s", err.text);
+    /* (0.7 + 1.4 + 1.8) / 20, 26 / 20 */
+    cr_expect(has_row(text, "input_permuted, mnist adam 1 19.50 - - - 1.300 0.250 - - - 20000\n"),
+              "%s", text);
+    free(text);
+    kp_report_close(r);
+}
+
+Test(report, a_run_that_stopped_in_its_fifth_task) {
+    kp_report *r = kp_report_open();
+    char *text = NULL;
+    kp_err err = { "" };
+    add(r, make_stream("a", "adam", 0, "mnist", "none", 0.9, 5));
+    cr_assert(!kp_report_table(r, &text, &err), "%s", err.text);
+    /* (0.5 + 4 x 0.9) / 5; the last tenth of five tasks is the fifth */
+    cr_expect(has_row(text, "adam 1 82.00 - 50.00 90.00 1.240 0.250 50.00 10.00 - 5000\n"), "%s",
+              text);
+    cr_expect(strstr(text, "/a, seed 0: 5000 of 20000 samples\n"), "%s", text);
+    free(text);
+    kp_report_close(r);
+}
+
+/* kappa 1: 0.9 but stopped half way; 2: 0.5; 3: 0.7, the best; 5: the same as 3 */
+Test(report, the_figure_has_the_best_setting_of_each_method) {
+    kp_report *r = kp_report_open();
+    char *text = NULL;
+    kp_err err = { "" };
+    add(r, make_stream("s", "sgd", 0, "mnist", "none", 0.6, N_TASKS));
+    add(r, make_stream("k1", "sgd+wc", 0, "mnist", "1", 0.9, 10));
+    add(r, make_stream("k2", "sgd+wc", 0, "mnist", "2", 0.5, N_TASKS));
+    add(r, make_stream("k3", "sgd+wc", 0, "mnist", "3", 0.7, N_TASKS));
+    add(r, make_stream("k5", "sgd+wc", 0, "mnist", "5", 0.7, N_TASKS));
+    add(r, make_stream("a", "adam", 0, "mnist", "4", 0.6, N_TASKS));
+    add(r, make_stream("f5", "sgd+wc", 0, "fashion-mnist", "5", 0.7, N_TASKS)); /* no other there */
+    kp_status st = kp_report_write(r, in_root("out"), &text, &err);
+    cr_assert(!st || st == KP_DEVICE, "%s", err.text);
+    for (int kappa = 1; kappa <= 5; kappa++) {
+        char want[64];
+        if (kappa == 4) continue;
+        snprintf(want, sizeof want, "sgd+wc, kappa %d 1 ", kappa);
+        cr_expect(has_row(text, want), "%s", text);
+    }
+    cr_expect(strstr(text, "\ncurves: of each method the settings with the best accuracy %, by "
+                           "these same runs\n"),
+              "%s", text);
+    const char *csv = text_of(in_root("out/curves-input_permuted-mnist.csv"));
+    cr_expect(!strncmp(csv, "metric,method,samples,tasks,runs,mean,low95,high95\n", 51), "%s", csv);
+    cr_expect(strstr(csv, "\npercent_correct,\"sgd\",250,0.25,1,20,20,20\n"), "%s", csv);
+    cr_expect(strstr(csv, "\npercent_correct,\"sgd+wc, kappa 3\",20000,20,1,80,80,80\n"), "%s",
+              csv);
+    cr_expect(strstr(csv, "\npercent_dead,\"adam\",20000,20,1,10,10,10\n"), "%s", csv);
+    cr_expect(strstr(csv, "\nloss,") && strstr(csv, "\nplasticity,") &&
+                  strstr(csv, "\nweight_l2,") && strstr(csv, "\npercent_clipped,") &&
+                  strstr(csv, "\neffective_rank,") && strstr(csv, "\ndistance_from_init,"),
+              "%s", csv);
+    for (int kappa = 1; kappa <= 5; kappa++) {
+        char label[64];
+        snprintf(label, sizeof label, "\"sgd+wc, kappa %d\"", kappa);
+        cr_expect(!strstr(csv, label) == (kappa != 3), "%s", label);
+    }
+    cr_expect(strstr(text_of(in_root("out/curves-input_permuted-fashion-mnist.csv")),
+                     "\npercent_correct,\"sgd+wc, kappa 5\",20000,20,1,80,80,80\n"));
+    /* the pair has one colour and two dashes, the third method the next colour */
+    const char *gp = text_of(in_root("out/curves-input_permuted-mnist.gp"));
+    cr_expect(strstr(gp, "dt 1 lc rgb '#0072B2' title 'sgd'") &&
+                  strstr(gp, "dt 2 lc rgb '#0072B2' title 'sgd+wc, kappa 3'") &&
+                  strstr(gp, "dt 1 lc rgb '#D55E00' title 'adam'") && !strstr(gp, "kappa 5"),
+              "%s", gp);
+    int width = 0, height = 0;
+    if (!st) {
+        cr_expect(png_size(in_root("out/curves-input_permuted-mnist.png"), &width, &height),
+                  "damaged or empty");
+        cr_expect(width == 1300 && height == 1330, "%dx%d", width, height);
+    }
+    free(text);
+    kp_report_close(r);
+}
+
+Test(report, games_and_streams_are_two_reports) {
+    kp_report *r = kp_report_open();
+    char *text = NULL;
+    kp_err err = { "" };
+    add(r, make_run("a", 1, 0, "pong", "none", 4, 10));
+    add(r, make_stream("b", "adam", 0, "mnist", "none", 0.9, 5));
+    cr_expect(kp_report_table(r, &text, &err) == KP_BAD_CONFIG && !text);
+    cr_expect(strstr(err.text, "/b are of different algorithms; report them apart"), "%s",
+              err.text);
+    kp_report_close(r);
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name, *text;

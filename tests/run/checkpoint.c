@@ -298,8 +298,8 @@ Test(checkpoint, arrays_of_another_shape_type_or_name_are_refused) {
         int64_t shape[3];
         const char *says;
     } asks[] = {
-        { "theta", KP_F32, 2, { N / 3, 3 }, "[3,100], expected [100,3]" },
-        { "theta", KP_F32, 1, { N }, "expected [300]" },
+        { "theta", KP_F32, 2, { N / 3, 3 }, "3 x 100 F32, expected 100 x 3 F32" },
+        { "theta", KP_F32, 1, { N }, "expected 300 F32" },
         { "theta", KP_I32, 2, { 3, N / 3 }, "F32, expected I32" },
         { "beta", KP_F32, 2, { 3, N / 3 }, "has no array beta" },
     };

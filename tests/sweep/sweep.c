@@ -81,6 +81,10 @@ Test(sweep, runs_that_agree_in_shape_are_one_population) {
     s = plan(GRID("none", "1", "0..39"), 0);
     cr_expect_eq(s.n, 3, "40 runs, at most 16 together: %d", s.n);
     kp_sweep_free(&s);
+    s = plan("schema: 1\nset: { algorithm: stream }\ngrid: { seed: 0..64 }\n", 0);
+    cr_expect_eq(s.n, 2, "65 streams, at most 64 together: %d", s.n);
+    expect_population(&s, 0, "population-000", 33, "fashion-mnist-s0", KP_RUN_NONE);
+    kp_sweep_free(&s);
 }
 
 Test(sweep, what_stands_there_stays_and_the_rest_is_added) {

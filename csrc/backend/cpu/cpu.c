@@ -130,7 +130,8 @@ static kp_status cpu_plan_program(void *impl, kp_program *p, kp_err *err) {
     }
     plan->scratch_bytes = (plan->scratch_bytes + 127) / 64 *
                           64; /* a line apart: no false sharing */
-    size_t T = (size_t)kp_pool_n_threads(c->pool), n_shares = 2 * T * (size_t)p->n_steps;
+    size_t T = (size_t)kp_pool_n_threads(c->pool), n_steps = p->n_steps ? (size_t)p->n_steps : 1,
+           n_shares = 2 * T * n_steps;
     kp_status st = cpu_alloc(impl, (void **)&plan->scratch, plan->scratch_bytes * T, "scratch",
                              err);
     if (!st)

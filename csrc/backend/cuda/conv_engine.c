@@ -3,7 +3,8 @@
  *
  * What is fastest is measured when a convolution is first launched, before the capture: every way
  * as a graph of its own, as it will run. The times are kept in cuDNN's plan files, so that the next
- * process chooses the same, and the same bits, without measuring. A plan that fails is not used. */
+ * process chooses the same, and the same bits, without measuring; a run's own files come first
+ * (kp_backend_keep_choices). A plan that fails is not used. */
 #include "conv/conv_engine.h"
 
 #include <math.h>
@@ -44,6 +45,7 @@ static void warn(void *c, const char *line) { kp_cuda_note(c, "%s", line); }
 static kp_status open_cudnn(conv_engine *e, kp_err *err) {
     char folder[KP_PATH];
     kp_cudnn_options o = { .folder = kp_cudnn_default_folder(folder),
+                           .run_folder = e->c->choices_folder[0] ? e->c->choices_folder : NULL,
                            .workspace_limit = WORKSPACE_BYTES,
                            .warn = warn,
                            .warn_to = e->c };

@@ -22,6 +22,13 @@ static const char *cuda_note(const void *impl, int i) {
     return i < notes->n ? notes->line[i] : NULL;
 }
 
+static kp_status cuda_keep_choices(void *impl, const char *folder, kp_err *err) {
+    kp_cuda_backend *c = impl;
+    if (snprintf(c->choices_folder, KP_PATH, "%s", folder) < KP_PATH) return KP_OK;
+    return kp_fail(err, KP_STORAGE, "%.200s...: the path is longer than %d bytes", folder,
+                   KP_PATH - 1);
+}
+
 static void cuda_close(void *impl) {
     kp_cuda_backend *c = impl;
     int is_there = !kp_cuda_enter(c, NULL);
@@ -104,6 +111,7 @@ const kp_backend_ops kp_backend_cuda = {
     .close = cuda_close,
     .describe = cuda_describe,
     .note = cuda_note,
+    .keep_choices = cuda_keep_choices,
     .alloc = kp_cuda_alloc,
     .release = kp_cuda_release,
     .upload = kp_cuda_upload,

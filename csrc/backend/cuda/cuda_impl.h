@@ -7,6 +7,7 @@
 #include <cuda_runtime_api.h>
 
 #include "backend/backend_impl.h"
+#include "base/files.h"
 
 enum {
     KP_STAGING_SEGMENTS = 4,
@@ -36,6 +37,7 @@ typedef struct {
     void *workspace; /* of cuBLAS */
     kp_staging staging;
     struct kp_conv_engine *conv; /* NULL: none */
+    char choices_folder[KP_PATH]; /* of the run; "": none */
     kp_cuda_notes notes;
     const char *last; /* name of the program that was run last; NULL: none, or it is closed */
 } kp_cuda_backend;

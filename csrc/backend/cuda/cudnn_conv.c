@@ -66,14 +66,17 @@ static kp_status open_device(kp_cudnn *c, const char *json, kp_err *err) {
 
 kp_status kp_cudnn_open(kp_cudnn **out, const kp_cudnn_options *o, kp_err *err) {
     *out = NULL;
-    if (o->folder && strlen(o->folder) >= KP_PATH)
-        return kp_fail(err, KP_STORAGE, "%.200s...: the path is longer than %d bytes", o->folder,
-                       KP_PATH - 1);
+    const char *folder[KP_CUDNN_FOLDERS] = { o->run_folder, o->folder };
+    for (int i = 0; i < KP_CUDNN_FOLDERS; i++)
+        if (folder[i] && strlen(folder[i]) >= KP_PATH)
+            return kp_fail(err, KP_STORAGE, "%.200s...: the path is longer than %d bytes",
+                           folder[i], KP_PATH - 1);
     kp_cudnn *c = calloc(1, sizeof *c);
     if (!c) return kp_fail(err, KP_DEVICE, "cuDNN: out of host memory");
     c->workspace_limit = o->workspace_limit;
     c->warn = o->warn, c->warn_to = o->warn_to;
-    snprintf(c->folder, sizeof c->folder, "%s", o->folder ? o->folder : "");
+    for (int i = 0; i < KP_CUDNN_FOLDERS; i++)
+        snprintf(c->folder[i], sizeof c->folder[i], "%s", folder[i] ? folder[i] : "");
     kp_status st = kp_cudnn_load(&c->api, err);
     if (st) {
         free(c);
@@ -117,10 +120,10 @@ kp_status kp_cudnn_plan(kp_conv_plan **out, kp_cudnn *c, const kp_cudnn_conv *co
         return KP_OK;
     }
     kp_status st = KP_OK;
-    if (c->folder[0]) kp_conv_plan_read(p, c);
+    kp_conv_plan_read(p, c);
     if (!p->n) {
         st = kp_conv_plan_find(p, c, err);
-        if (!st && c->folder[0]) kp_conv_plan_write(p, c);
+        if (!st) kp_conv_plan_write(p, c);
     }
     if (st) {
         free(p);
@@ -175,7 +178,7 @@ kp_status kp_cudnn_choose(kp_cudnn *c, kp_conv_plan *p, kp_cudnn_time time, void
         else p->choice[p->n++] = choice;
     }
     sort(p);
-    if (c->folder[0]) kp_conv_plan_write(p, c);
+    kp_conv_plan_write(p, c);
     return KP_OK;
 }
 

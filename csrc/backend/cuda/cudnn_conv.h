@@ -46,6 +46,8 @@ enum { KP_CUDNN_CANDIDATES = 8, KP_CUDNN_WORKSPACE = 256 << 20 };
 typedef struct {
     const char *device_json; /* a device that need not be here; NULL: the thread's CUDA device */
     const char *folder;      /* plan files; made where it is missing. NULL: none are kept */
+    const char *run_folder;  /* plan files of one run, which come first, so that it goes on as it began;
+                                what is taken from `folder` is copied here. NULL: none */
     size_t workspace_limit;  /* bytes; engines that want more are left out */
     void (*warn)(void *to, const char *line); /* a plan file that is no use; NULL: not told */
     void *warn_to;

@@ -27,12 +27,12 @@ static void hash_text(char text[17], const char *of) {
 }
 
 kp_status kp_conv_plan_path(char path[KP_PATH], const kp_conv_plan *p, const kp_cudnn *cudnn,
-                            kp_err *err) {
+                            const char *folder, kp_err *err) {
     char key[KEY], hash[17], name[32];
     make_key(key, p, cudnn);
     hash_text(hash, key);
     snprintf(name, sizeof name, "%s.json", hash);
-    return kp_path_join(path, cudnn->folder, name, err);
+    return kp_path_join(path, folder, name, err);
 }
 
 static void warn(const kp_cudnn *cudnn, const char *line) {
@@ -85,12 +85,12 @@ static kp_status read_json(kp_conv_plan *p, const kp_cudnn *cudnn, json_t *root,
     return read_candidates(p, cudnn, json_object_get(root, "candidates"), err);
 }
 
-void kp_conv_plan_read(kp_conv_plan *p, const kp_cudnn *cudnn) {
+static void read_file(kp_conv_plan *p, const kp_cudnn *cudnn, const char *folder) {
     char path[KP_PATH];
     uint8_t *bytes = NULL;
     size_t n = 0;
     kp_err err = { "" };
-    if (kp_conv_plan_path(path, p, cudnn, &err) || !kp_file_exists(path)) return;
+    if (kp_conv_plan_path(path, p, cudnn, folder, &err) || !kp_file_exists(path)) return;
     kp_status st = kp_file_read(path, &bytes, &n, &err);
     json_t *root = st ? NULL : json_loadb((const char *)bytes, n, JSON_REJECT_DUPLICATES, NULL);
     if (!st && !root) st = kp_fail(&err, KP_BAD_DATA, "it is not JSON");
@@ -121,16 +121,31 @@ static json_t *write_json(const kp_conv_plan *p, const kp_cudnn *cudnn) {
     return root;
 }
 
-void kp_conv_plan_write(const kp_conv_plan *p, const kp_cudnn *cudnn) {
+static void write_file(const kp_conv_plan *p, const kp_cudnn *cudnn, const char *folder) {
     char path[KP_PATH];
     kp_err err = { "" };
     json_t *root = write_json(p, cudnn);
     char *text = json_dumps(root, JSON_INDENT(1) | JSON_SORT_KEYS);
     kp_status st = text ? KP_OK : kp_fail(&err, KP_STORAGE, "plan: out of host memory");
-    if (!st) st = kp_folder_make(cudnn->folder, &err);
-    if (!st) st = kp_conv_plan_path(path, p, cudnn, &err);
+    if (!st) st = kp_folder_make(folder, &err);
+    if (!st) st = kp_conv_plan_path(path, p, cudnn, folder, &err);
     if (!st) st = kp_file_write(path, text, strlen(text), &err);
     if (st) warn(cudnn, err.text);
     json_decref(root);
     free(text);
+}
+
+void kp_conv_plan_write(const kp_conv_plan *p, const kp_cudnn *cudnn) {
+    for (int i = 0; i < KP_CUDNN_FOLDERS; i++)
+        if (cudnn->folder[i][0]) write_file(p, cudnn, cudnn->folder[i]);
+}
+
+/* ---- both ----------------------------------------------------------------------------------- */
+
+void kp_conv_plan_read(kp_conv_plan *p, const kp_cudnn *cudnn) {
+    for (int i = 0; i < KP_CUDNN_FOLDERS && !p->n; i++) {
+        if (cudnn->folder[i][0]) read_file(p, cudnn, cudnn->folder[i]);
+        for (int k = 0; k < i && p->n; k++)
+            if (cudnn->folder[k][0]) write_file(p, cudnn, cudnn->folder[k]);
+    }
 }

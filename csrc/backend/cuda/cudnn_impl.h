@@ -25,12 +25,14 @@ typedef struct {
 #undef KP_CUDNN_POINTER
 } kp_cudnn_api;
 
+enum { KP_CUDNN_FOLDERS = 2 };
+
 struct kp_cudnn {
     kp_cudnn_api api;
     cudnnHandle_t handle; /* NULL: a described device */
     cudnnBackendDescriptor_t device;
     char text[256]; /* what plans depend on besides the convolution */
-    char folder[KP_PATH]; /* "": none */
+    char folder[KP_CUDNN_FOLDERS][KP_PATH]; /* in which files are looked for, the run's first; "": none */
     size_t workspace_limit;
     void (*warn)(void *to, const char *line);
     void *warn_to;
@@ -123,8 +125,10 @@ void kp_conv_plan_clear(kp_conv_plan *plan, const kp_cudnn *cudnn); /* no candid
 
 /* ---- cudnn_file.c: plans in files -------------------------------------------------------------- */
 
-/* Candidates of the plan's file; none where there is none, or none that is to be used (warned of). */
+/* Candidates of the plan's file in the first folder that has one; none where there is none, or none that
+ * is to be used (warned of). */
 void kp_conv_plan_read(kp_conv_plan *plan, const kp_cudnn *cudnn);
-void kp_conv_plan_write(const kp_conv_plan *plan, const kp_cudnn *cudnn); /* failure is warned of */
+/* To every folder; failure is warned of. */
+void kp_conv_plan_write(const kp_conv_plan *plan, const kp_cudnn *cudnn);
 kp_status kp_conv_plan_path(char path[KP_PATH], const kp_conv_plan *plan, const kp_cudnn *cudnn,
-                            kp_err *err);
+                            const char *folder, kp_err *err);
