@@ -10,9 +10,9 @@
  * the kernel and counts. */
 const kp_adam_gpu kp_adam_gpus[] = {
     /* name, sm, multiprocessors, MHz, GB/s, registers, instructions */
-    { "A100 80 GB SXM", 80, 108, 1410, 2039, 48, 233 },
-    { "H100 SXM", 90, 132, 1980, 3350, 46, 262 },
-    { "B200", 100, 148, 1965, 8000, 46, 244 },
+    { "A100 80 GB SXM", 80, 108, 1410, 2039, 48, 249 },
+    { "H100 SXM", 90, 132, 1980, 3350, 48, 262 },
+    { "B200", 100, 148, 1965, 8000, 45, 260 },
     { 0 },
 };
 

@@ -18,20 +18,21 @@
 #include "mlp/mlp_unit.h"
 
 /* 64 registers a thread leave room for two blocks on a multiprocessor. */
-enum { KP_MLP_THREADS = 512, KP_MLP_WARPS = KP_MLP_THREADS / 32, KP_MLP_BLOCKS = 2 };
+enum { KP_MLP_THREADS = 512, KP_MLP_BLOCKS = 2 };
 
 /* What lies where in a block's shared memory, in floats from its start. */
 typedef struct {
     int size;                 /* blocks of the team */
     int x[KP_MLP_LAYERS + 1]; /* [in] inputs of the layers; the last: logits */
     int next;                 /* [in] of the first layer, of the sample that follows */
-    int d[KP_MLP_LAYERS];     /* [row / size] of the block's units, as all that follows */
+    int d[KP_MLP_LAYERS];     /* [row / size] of the block's units, as normal */
     int normal[KP_MLP_LAYERS]; /* with layer norm: the normalised z */
-    int r[KP_MLP_LAYERS];     /* 1: and what it has been multiplied by */
-    int expz;                 /* [classes] of all */
+    int r[KP_MLP_LAYERS];     /* [1] and what it has been multiplied by */
+    int expz;                 /* [classes] */
     int dx[2];                /* [in of a layer, by unit][size] sums by block; of layers in turn */
     int lanes;                /* [2][KP_MLP_LANES] partial sums over units, of sums in turn */
-    int tally;                /* kp_clip_tally [KP_MLP_WARPS][n_tensors], then [size][n_tensors] */
+    int warps, tally;         /* kp_clip_tally [warps][n_tensors]; at the end those of blocks, [size][n_tensors],
+                                 take the place of all that is before */
     int buffer;               /* [n_buffers] of the parameters' size; 0 floats where they stay in global memory */
     int weight[KP_MLP_LAYERS], bias[KP_MLP_LAYERS]; /* in such a buffer */
     int gain[KP_MLP_LAYERS], shift[KP_MLP_LAYERS];
@@ -43,6 +44,18 @@ static inline int kp_mlp_take(kp_mlp_room *m, int64_t floats) {
     int64_t at = m->floats;
     m->floats += floats;
     return (int)at;
+}
+
+/* Threads of a block: of as many as it takes to give each one input and lane of the largest layer, or of
+ * as few rounds as KP_MLP_THREADS allow, no more than those need. */
+static inline int kp_mlp_threads(const kp_mlp_shape *s, int size) {
+    int64_t most = 32;
+    for (int l = 0; l < s->n_layers; l++) {
+        int64_t n = (int64_t)s->in[l] * (KP_MLP_LANES / size);
+        most = n > most ? n : most;
+    }
+    int64_t rounds = (most + KP_MLP_THREADS - 1) / KP_MLP_THREADS;
+    return (int)((most + rounds - 1) / rounds + 31) / 32 * 32;
 }
 
 /* n_buffers: theta, state and anchor, if they are to be in shared memory; 0 else. */
@@ -68,22 +81,12 @@ static inline kp_mlp_room kp_mlp_room_of(const kp_mlp_shape *s, int size, int n_
     }
     for (int i = 0; i < 2; i++) m.dx[i] = kp_mlp_take(&m, inputs);
     m.lanes = kp_mlp_take(&m, 2 * KP_MLP_LANES);
-    m.tally = kp_mlp_take(&m, (int64_t)(KP_MLP_WARPS + size) * s->n_tensors * 2);
+    if (m.floats < 2 * size * s->n_tensors) m.floats = 2 * size * s->n_tensors;
+    m.warps = kp_mlp_threads(s, size) / 32;
+    m.tally = kp_mlp_take(&m, 2 * m.warps * s->n_tensors);
     m.param_floats = (int)params;
     m.buffer = kp_mlp_take(&m, n_buffers * params);
     return m;
-}
-
-/* Threads of a block: of as many as it takes to give each one input and lane of the largest layer, or of
- * as few rounds as KP_MLP_THREADS allow, no more than those need. */
-static inline int kp_mlp_threads(const kp_mlp_shape *s, int size) {
-    int64_t most = 32;
-    for (int l = 0; l < s->n_layers; l++) {
-        int64_t n = (int64_t)s->in[l] * (KP_MLP_LANES / size);
-        most = n > most ? n : most;
-    }
-    int64_t rounds = (most + KP_MLP_THREADS - 1) / KP_MLP_THREADS;
-    return (int)((most + rounds - 1) / rounds + 31) / 32 * 32;
 }
 
 /* Where a member's parameters are: in global memory as shape says or, CLUSTER, in shared memory as room does. */

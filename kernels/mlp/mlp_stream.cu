@@ -179,10 +179,10 @@ static __device__ __forceinline__ void count_non_finite(const kp_mlp_team<CLUSTE
 template <bool CLUSTER>
 static __device__ __forceinline__ void add_tallies(const kp_mlp_team<CLUSTER> &team, kp_tensor_tally *total) {
     const int n = team.s.n_tensors, tensor = (int)threadIdx.x;
-    kp_clip_tally *of_warp = (kp_clip_tally *)(team.shared + team.room.tally), *of_block = of_warp + KP_MLP_WARPS * n, sum = { 0, 0 };
-    __syncthreads();
+    kp_clip_tally *of_warp = (kp_clip_tally *)(team.shared + team.room.tally), *of_block = (kp_clip_tally *)team.shared, sum = { 0, 0 };
+    team.sync(); /* nobody needs what the blocks' tallies replace */
     if (tensor < n) {
-        for (int w = 0; w < KP_MLP_WARPS; w++) {
+        for (int w = 0; w < team.room.warps; w++) {
             sum.outside += of_warp[w * n + tensor].outside;
             sum.non_finite += of_warp[w * n + tensor].non_finite;
         }

@@ -18,7 +18,7 @@ ARCHITECTURES = ["80", "90", "100"]
 # The fused updates by folder, their kernels by what the mangled name has in it: registers, float4 loads
 # and stores a thread. 48 registers let five blocks of 256 threads share a multiprocessor's 65,536; 40 six.
 UPDATES = {
-    "adam_clip": {"ILb0E": (48, 4, 3), "ILb1E": (56, 5, 3)},  # update<TERMS>: with them, the anchor too
+    "adam_clip": {"ILb0E": (48, 4, 3), "ILb1E": (64, 5, 3)},  # update<TERMS>: with them, the anchor too
     "sgd_clip": {"ILb0ELb0E": (32, 2, 1), "ILb0ELb1E": (40, 3, 1),  # update<MOMENTUM, TERMS>
                  "ILb1ELb0E": (32, 3, 2), "ILb1ELb1E": (40, 4, 2)},
     "rmsprop_clip": {"ILb0ELb0E": (40, 3, 2), "ILb0ELb1E": (48, 4, 2),  # update<CENTERED, TERMS>
@@ -75,7 +75,7 @@ NETWORKS = {
 # Of adam_clip's fast path, for each of a thread's four elements: all that is issued, and from the first
 # multiplication to the sum over the warp, which leaves out addresses, hyperparameters and the tally's
 # last steps.
-INSTRUCTIONS, INNER_INSTRUCTIONS = 66, 45
+INSTRUCTIONS, INNER_INSTRUCTIONS = 66, 49
 ELEMENTS = 4
 FUSED = r"\bfmaf?\(|\blogf\("  # what a source line says that may become fma
 

@@ -316,6 +316,7 @@ static void begin_block(block *b, fiber *its, uint3 index, dim3 size) {
 
 /* Its shared memory is gone; who still has its address finds NaN, or is reported. */
 static void end_block(block *b) {
+    __tsan_acquire(&finished);
     for (piece &p : b->shared) {
         if (p.memory) memset(p.memory, 0xFF, p.bytes);
 #ifdef HOSTCUDA_ASAN

@@ -227,6 +227,11 @@ kp_add_plant(block_that_leaves_early ${stream} CLUSTER 4
     FROM "    if (tensor < n) {" TO "    if (!team.rank) return;\n    if (tensor < n) {"
     PLAIN "${returned}" ASAN "${returned}" TSAN "${returned}")
 
+# A block's tally takes the place of what the first may still be reading.
+kp_add_plant(tallies_too_early ${stream} CLUSTER 4
+    FROM "    team.sync(); /* nobody needs" TO "    __syncthreads(); /* nobody needs"
+    TSAN "${race}")
+
 kp_add_plant(memory_of_a_block_that_has_not_begun ${stream} CLUSTER 4
     FROM "        __syncthreads();\n    }\n\n    __device__ __forceinline__ void load"
     TO "        send_all(shared, 0.0f);\n        __syncthreads();\n    }\n\n    __device__ __forceinline__ void load"
@@ -252,7 +257,7 @@ kp_add_plant(next_sample_in_the_place_of_this ${stream}
     ${wrong})
 
 kp_add_plant(no_room_for_tallies ${stream}
-    FROM "(int64_t)(KP_MLP_WARPS + size) * s->n_tensors * 2" TO "8"
+    FROM "2 * m.warps * s->n_tensors)" TO "8)"
     ASAN "${overflow}")
 
 kp_add_plant(activity_of_the_first_member ${stream} CLUSTER 2

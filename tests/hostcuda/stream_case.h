@@ -11,7 +11,7 @@ typedef struct {
     int spoiled; /* some inputs and weights are NaN, infinite, huge or tiny */
 } kp_stream_spec;
 
-enum { KP_STREAM_T = 6 };
+enum { KP_STREAM_T = 4 };
 
 extern const kp_stream_spec kp_stream_specs[]; /* ends with one without a name */
 
