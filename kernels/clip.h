@@ -15,10 +15,10 @@ typedef struct {
     uint32_t non_finite; /* weights that are NaN or infinite, after it */
 } kp_clip_tally;
 
-/* What a rule keeps from one update to the next passes through this: 0 below the normal numbers. An average that
- * meets only zeros (of a dead unit, of an input that is always 0) would else shrink to a subnormal number and
- * stay there, since 0.9 times the fourth of them rounds to itself; with one among eight a division takes
- * more than twice as long (kernels/mlp: Adam 2.3 times). NaN stays NaN. */
+/* What a rule keeps from one update to the next passes through this: 0 below the normal numbers. The
+ * average of a gradient that is zero for good (of a dead unit, of an input that is always 0) would else
+ * shrink to a subnormal number and stay there, since 0.9 times the fourth of them rounds to itself; with
+ * one among eight Adam's step takes 2.3 times as long. NaN stays NaN. */
 KP_HD float kp_settle(float x) { return fabsf(x) < 0x1p-126f ? 0.0f : x; }
 
 /* The clip, counting what it changed, NaN included. */

@@ -222,12 +222,12 @@ static kp_status run(int argc, char **argv, kp_err *err) {
 
 const kp_command kp_command_bench = {
     .name = "bench",
-    .what = "measure speed, beside PyTorch where asked",
+    .what = "measure speed, beside PyTorch and jax where asked",
     .run = run,
     .help = "usage: kappa bench [WHAT ...] [device=D] [--model] [--peers] [--json]\n"
             "                   [--threads N] [--repeats N] [--python P] [--peer-dir DIR]\n\n"
-            "  WHAT         adam_clip, dqn_update, dqn_population, dqn_end_to_end, atari_env;\n"
-            "               all if none is named\n"
+            "  WHAT         adam_clip, dqn_update, dqn_population, dqn_end_to_end, atari_env,\n"
+            "               streaming, streaming_rules; all if none is named\n"
             "  device=D     cpu, cuda, cuda:N or auto; a GPU is measured by adam_clip alone\n"
             "  --model      adam_clip as expected on A100, H100 and B200 from the compiled\n"
             "               kernel; needs no GPU\n"

@@ -1,9 +1,9 @@
 /* mlp_cpu.h: what the three operations of mlp.h share on the CPU: a sample's way into the net, from a
  * layer's sums to the next layer's input and back, and the loss. The sums themselves are theirs.
  *
- * A member's workspace is four blocks like the first, which mlp.h describes: that of the second is another
- * pass's. The third holds the normalised z of each hidden layer in d's place, the fourth z in d's place and the
- * gradient at the layer's input in x's (that of layer 0, which nobody wants: layer norm's r). */
+ * A member's workspace is four blocks like the first, which mlp.h describes; the second is another
+ * pass's. The third holds the normalised z of each hidden layer in d's place, the fourth z in d's place
+ * and the gradient at the layer's input in x's (in that of layer 0, which nobody wants, layer norm's r). */
 #pragma once
 #include <string.h>
 
@@ -163,11 +163,15 @@ KP_HD int kp_mlp_count_off(const kp_mlp_shape *s, float *const *x, uint8_t *ever
     for (int l = 0; l + 1 < s->n_layers; l++) {
         const float *units = x[l + 1];
         switch (s->activation) { /* a loop each */
-        case KP_MLP_TANH: off += kp_mlp_count_off1(KP_MLP_TANH, units, s->out[l], ever_active); break;
+        case KP_MLP_TANH:
+            off += kp_mlp_count_off1(KP_MLP_TANH, units, s->out[l], ever_active);
+            break;
         case KP_MLP_LEAKY_RELU:
             off += kp_mlp_count_off1(KP_MLP_LEAKY_RELU, units, s->out[l], ever_active);
             break;
-        case KP_MLP_CRELU: off += kp_mlp_count_off1(KP_MLP_CRELU, units, s->out[l], ever_active); break;
+        case KP_MLP_CRELU:
+            off += kp_mlp_count_off1(KP_MLP_CRELU, units, s->out[l], ever_active);
+            break;
         default: off += kp_mlp_count_off1(KP_MLP_RELU, units, s->out[l], ever_active);
         }
         if (ever_active) ever_active += s->out[l];

@@ -61,8 +61,8 @@ KP_HD kp_mlp_constants kp_mlp_constants_of(const kp_mlp_hyper *h) {
     };
 }
 
-/* A rule in two halves: the state, then the weight. They are kp_sgd_plain1, kp_sgd1, kp_adam1, kp_rmsprop1 and
- * kp_rmsprop_centered1 of the rules' own headers, operation for operation. */
+/* A rule in two halves: the state, then the weight. They are kp_sgd_plain1, kp_sgd1, kp_adam1,
+ * kp_rmsprop1 and kp_rmsprop_centered1 of the rules' own headers, operation for operation. */
 KP_HD int kp_mlp_divides(const int rule) { return rule > KP_MLP_MOMENTUM; }
 
 /* s, t: the state; returns what the step goes along, to be divided by `below`. */
@@ -95,11 +95,12 @@ KP_HD kp_vec kp_mlp_weight1(const int rule, const int terms, kp_vec x, kp_vec al
 }
 
 /* kp_penalty, where there may be one. */
-KP_HD kp_vec kp_mlp_penalty1(const int terms, kp_vec g, const float *weight, const float *anchor, int at,
-                             const kp_mlp_constants *h) {
-    if (terms && h->has_l2) g = kp_vec_fma(h->l2, kp_vec_load(weight + at), g);
-    if (terms && h->has_l2init)
-        g = kp_vec_fma(h->l2init, kp_vec_load(weight + at) - kp_vec_load(anchor + at), g);
+KP_HD kp_vec kp_mlp_penalty1(const int terms, kp_vec g, const float *weight, const float *anchor,
+                             int at, const kp_mlp_constants *h) {
+    if (!terms) return g;
+    const kp_vec x = kp_vec_load(weight + at);
+    if (h->has_l2) g = kp_vec_fma(h->l2, x, g);
+    if (h->has_l2init) g = kp_vec_fma(h->l2init, x - kp_vec_load(anchor + at), g);
     return g;
 }
 
@@ -133,16 +134,17 @@ KP_HD void kp_mlp_first_half(const int rule, const int terms, const int does, co
                              kp_mlp_group *u, int o, kp_mlp_steps *steps) {
     const int states = kp_mlp_states(rule, does);
     KP_UNROLL for (int r = 0; r < R; r++) {
-        __builtin_prefetch(u->weight[r] + o + u->skip[r], 1);
-        if (states > 0) __builtin_prefetch(u->state0[r] + o + u->skip[r], 1);
-        if (states > 1) __builtin_prefetch(u->state1[r] + o + u->skip[r], 1);
+        __builtin_prefetch(u->weight[r] + o + u->skip[r]);
+        if (states > 0) __builtin_prefetch(u->state0[r] + o + u->skip[r]);
+        if (states > 1) __builtin_prefetch(u->state1[r] + o + u->skip[r]);
     }
     if (does & KP_MLP_UPDATE)
         KP_UNROLL for (int k = 0; k < KP_MLP_PARTS; k++) {
             const int c = o + k * KP_VEC;
             const kp_vec d = kp_vec_load(u->d + c);
             KP_UNROLL for (int r = 0; r < R; r++) {
-                kp_vec s = kp_vec_all(0), t = s, g = kp_mlp_penalty1(terms, u->x[r] * d, u->weight[r], u->anchor[r], c, &u->h);
+                kp_vec s = kp_vec_all(0), t = s, g = u->x[r] * d;
+                g = kp_mlp_penalty1(terms, g, u->weight[r], u->anchor[r], c, &u->h);
                 if (states > 0) s = kp_vec_load(u->state0[r] + c);
                 if (states > 1) t = kp_vec_load(u->state1[r] + c);
                 steps->along[r][k] = kp_mlp_state1(rule, g, &s, &t, &steps->below[r][k], &u->h);
@@ -166,10 +168,10 @@ KP_HD void kp_mlp_second_half(const int rule, const int terms, const int does, c
             kp_vec w = kp_vec_load(u->weight[r] + c);
             if (does & KP_MLP_BACK) u->dot[r][k] = kp_vec_fma(w, d, u->dot[r][k]);
             if (does & KP_MLP_UPDATE) {
-                const kp_vec free_ = kp_mlp_weight1(rule, terms, w, steps->along[r][k], steps->below[r][k],
-                                                    &u->h);
-                w = kp_vec_max(u->low, kp_vec_min(u->high, free_)); /* kp_clip */
-                u->same = kp_vec_same(u->same, w, free_);
+                const kp_vec stepped = kp_mlp_weight1(rule, terms, w, steps->along[r][k],
+                                                      steps->below[r][k], &u->h);
+                w = kp_vec_max(u->low, kp_vec_min(u->high, stepped)); /* kp_clip */
+                u->same = kp_vec_same(u->same, w, stepped);
                 kp_vec_store(u->weight[r] + c, w);
             }
             if (next) sum = kp_vec_fma(u->next[r], w, sum);
@@ -180,16 +182,9 @@ KP_HD void kp_mlp_second_half(const int rule, const int terms, const int does, c
     }
 }
 
-/* Under AddressSanitizer one function does it all: a loop for each combination takes minutes to compile. */
-#ifdef __SANITIZE_ADDRESS__
-#define KP_MLP_TAKE static __attribute__((noinline))
-#else
-#define KP_MLP_TAKE KP_HD
-#endif
-
-/* R rows; those of `ahead` are asked for. Where a rule divides, the square roots of some columns are taken before
- * the quotients of those before them, so that neither waits for the other. */
-KP_MLP_TAKE void kp_mlp_take_rows(const int rule, const int terms, const int does, const int R,
+/* R rows; those of `ahead` are asked for. Where a rule divides, the square roots of some columns are
+ * taken before the quotients of those before them, so that neither waits for the other. */
+KP_HD void kp_mlp_take_rows(const int rule, const int terms, const int does, const int R,
                             kp_mlp_pass *p, const int32_t *j, const int32_t *ahead) {
     const int row = p->row, states = kp_mlp_states(rule, does);
     kp_mlp_group u;
@@ -253,8 +248,8 @@ KP_HD int kp_mlp_all_finite(const float *x, int n) {
     return !kp_vec_nonzero(sum[0] + sum[1]);
 }
 
-/* Lists those of n rows from `base` on whose x is not 0, or is where zeros is 1; x is padded to KP_MLP_LANES. Returns
- * how many. */
+/* Lists those of n rows from `base` on whose x is not 0, or is where zeros is 1; returns how many. x is
+ * padded with zeros to KP_MLP_LANES. */
 KP_HD int kp_mlp_list(const float *x, int base, int n, int zeros, int32_t *j) {
     int listed = 0;
     for (int at = 0; at < n; at += 64, base += 64) {
@@ -271,9 +266,9 @@ KP_HD int kp_mlp_list(const float *x, int base, int n, int zeros, int32_t *j) {
     return listed;
 }
 
-/* A pass over `in` rows. All have what `always` says, those whose x is not 0 with_x as well, those whose next is not
- * 0 KP_MLP_NEXT. Where every row has everything it is taken once; else the rows of each sum follow one
- * another, ascending. */
+/* A pass over `in` rows. All have what `always` says, those whose x is not 0 with_x as well, those
+ * whose next is not 0 KP_MLP_NEXT. Where every row has everything it is taken once; else the rows of each
+ * sum follow one another, ascending. */
 static void kp_mlp_pass_over(kp_mlp_pass *p, int in, kp_mlp_rows *const *kinds, int always,
                              int with_x) {
     const int most = always | with_x;

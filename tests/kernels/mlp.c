@@ -326,6 +326,21 @@ Test(mlp, nan_is_not_lost_and_does_not_reach_the_padding) {
     }
 }
 
+Test(mlp, the_first_of_equal_logits_is_the_answer) {
+    EACH_SPEC(spec) {
+        net n = net_open(spec);
+        memset(n.theta, 0, (size_t)(P * n.s.N) * sizeof *n.theta);
+        run(KP_OP_mlp_gradient, &n.gradient);
+        for (int p = 0; p < P; p++) {
+            static reference r;
+            int label = see(&r, &n.s, &n.gradient.samples, p, n.cursor[p]);
+            cr_expect_eq(n.gradient.result[p * T + n.cursor[p]].correct, label == 0, "%s: %d",
+                         spec->name, label);
+        }
+        net_close(&n);
+    }
+}
+
 Test(mlp, tanh_is_tanh) {
     for (double z = 1e-30; z < 200; z *= 1.0007) {
         float x = (float)z, got = kp_mlp_tanh(x);
