@@ -182,9 +182,16 @@ KP_HD void kp_mlp_second_half(const int rule, const int terms, const int does, c
     }
 }
 
+/* Under AddressSanitizer one function does it all: a loop for each combination takes a minute to compile. */
+#ifdef __SANITIZE_ADDRESS__
+#define KP_MLP_TAKE static __attribute__((noinline))
+#else
+#define KP_MLP_TAKE KP_HD
+#endif
+
 /* R rows; those of `ahead` are asked for. Where a rule divides, the square roots of some columns are
  * taken before the quotients of those before them, so that neither waits for the other. */
-KP_HD void kp_mlp_take_rows(const int rule, const int terms, const int does, const int R,
+KP_MLP_TAKE void kp_mlp_take_rows(const int rule, const int terms, const int does, const int R,
                             kp_mlp_pass *p, const int32_t *j, const int32_t *ahead) {
     const int row = p->row, states = kp_mlp_states(rule, does);
     kp_mlp_group u;
