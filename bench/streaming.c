@@ -218,7 +218,7 @@ static kp_status compare(const kp_bench_options *o, const row *w, const images *
     const int repeats = kp_bench_repeats(o, 9), n_threads = P == 1 ? 1 : o->n_threads;
     const int is_sparse = !strcmp(w->inputs, "sparse"), is_adam = !strcmp(w->rule, "adam");
     double peer[3] = { NAN, NAN, NAN };
-    rates ours[2];
+    rates ours[2] = { 0 };
     run r = { 0 };
     kp_bench_result result = { .unit = "samples/s", .reach = w->reach, .repeats = repeats };
     kp_status st = open_run(&r, P, n_threads, w->settings, m->settings, err);

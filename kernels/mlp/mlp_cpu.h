@@ -19,10 +19,13 @@ typedef struct {
 } kp_mlp_net;
 
 KP_HD kp_mlp_net kp_mlp_net_of(const kp_mlp_shape *s, const float *theta, float *work, int member) {
-    kp_mlp_net net = { .shape = s, .theta = theta + member * s->N };
+    kp_mlp_net net;
+    net.shape = s;
+    net.theta = theta + member * s->N;
     int64_t block = kp_mlp_x(s, s->n_layers);
     work += member * kp_mlp_work(s);
-    for (int l = 0; l < s->n_layers; l++) {
+    int l = 0;
+    do { /* there is a layer */
         net.x[l] = work + kp_mlp_x(s, l);
         net.d[l] = work + kp_mlp_d(s, l);
         net.other_x[l] = net.x[l] + block;
@@ -30,7 +33,7 @@ KP_HD kp_mlp_net kp_mlp_net_of(const kp_mlp_shape *s, const float *theta, float 
         net.normal[l] = net.d[l] + 2 * block;
         net.dx[l] = net.x[l] + 3 * block;
         net.z[l] = net.d[l] + 3 * block;
-    }
+    } while (++l < s->n_layers);
     net.r = net.dx[0];
     return net;
 }
