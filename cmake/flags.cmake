@@ -41,9 +41,10 @@ function(kp_add_room name)
     set_property(GLOBAL APPEND PROPERTY KAPPA_USES ${room_USES})
 endfunction()
 
-# kp_add_test(NAME SOURCES ... [LABELS ...] [USES ...] [TIMEOUT s]): a Criterion program and its ctest.
+# kp_add_test(NAME SOURCES ... [LABELS ...] [USES ...] [TIMEOUT s] [SOAK]): a Criterion program and its ctest.
+# SOAK: only of ctest -C Soak.
 function(kp_add_test name)
-    cmake_parse_arguments(test "" "TIMEOUT" "SOURCES;LABELS;USES" ${ARGN})
+    cmake_parse_arguments(test "SOAK" "TIMEOUT" "SOURCES;LABELS;USES" ${ARGN})
     add_executable(test_${name} ${test_SOURCES})
     if(KAPPA_SANITIZE MATCHES "thread") # under which Criterion cannot start
         target_sources(test_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/tsan/main.c)
@@ -57,7 +58,11 @@ function(kp_add_test name)
         KP_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data" KP_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
         KP_BUILD_DIR="${PROJECT_BINARY_DIR}" KP_PROGRAM="$<TARGET_FILE:kappa>")
     target_compile_options(test_${name} PRIVATE -Wno-missing-prototypes -Wno-strict-prototypes)
-    add_test(NAME ${name} COMMAND test_${name} -j1)
+    set(configurations)
+    if(test_SOAK)
+        set(configurations CONFIGURATIONS Soak)
+    endif()
+    add_test(NAME ${name} ${configurations} COMMAND test_${name} -j1)
     if(NOT test_TIMEOUT)
         set(test_TIMEOUT 300)
     endif()

@@ -1,15 +1,11 @@
 /* stream_reference.c: whole streams against the weight clipping authors' own code, on
  * Fashion-MNIST. tests/data/streaming: their first weights and permutations, what they computed,
  * and how far float32 carries (README.md). */
-#include <jansson.h>
-
 #include "data/safetensors.h"
-#include "data/source.h"
 #include "kappa/choices.h"
 #include "learn/stream_impl.h"
+#include "reference.h"
 #include "streams.h"
-
-#define DATA KP_TEST_DATA "/streaming/"
 
 static const double STRICT_RELATIVE = 1e-5, STRICT_ABSOLUTE = 1e-6;
 enum { STRICT_SAMPLES = 250, MOST_SAMPLES = 2000, EACH = 100 };
@@ -83,32 +79,6 @@ static const struct {
       { UPGD("adaupgd"), "optim.lr=0.0001", "optim.upgd.sigma=0.1", "optim.noise=hash" } },
 };
 enum { N_RUNS = sizeof runs / sizeof *runs };
-
-/* ---- what they computed ---------------------------------------------------------------------- */
-
-static json_t *read_json(const char *name) { /* DATA/NAME.leaky_relu.json.gz, yours to drop */
-    enum { MOST = 1 << 20 };
-    char path[KP_PATH], *text = malloc(MOST);
-    size_t n = 0;
-    kp_source *source = NULL;
-    kp_err err = { "" };
-    json_error_t bad;
-    snprintf(path, sizeof path, DATA "%s.leaky_relu.json.gz", name);
-    cr_assert_eq(kp_source_open(&source, path, 0, &err), KP_OK, "%s", err.text);
-    cr_assert_eq(kp_source_read(source, text, MOST, &n, &err), KP_OK, "%s", err.text);
-    kp_source_close(source);
-    cr_assert(n > 0 && n < MOST);
-    json_t *all = json_loadb(text, n, 0, &bad);
-    cr_assert(all, "%s: %s", path, bad.text);
-    free(text);
-    return all;
-}
-
-static double number(const json_t *list, size_t i) {
-    const json_t *x = json_array_get(list, i);
-    cr_assert(json_is_number(x));
-    return json_number_value(x);
-}
 
 /* ---- what we compute ------------------------------------------------------------------------- */
 
@@ -316,7 +286,9 @@ static void follow_closely(int which, const char *path, const json_t *want) {
 
 Test(stream_reference, every_trajectory_is_followed, .timeout = 900) {
     for (int i = 0; i < N_RUNS; i++) {
-        json_t *want = read_json(runs[i].name);
+        char file[KP_PATH];
+        snprintf(file, sizeof file, "%s.leaky_relu.json.gz", runs[i].name);
+        json_t *want = read_json(file);
         const char *best = runs[i].is_fused ? "fused" : "plain";
         follow(i, best, want, json_integer_value(json_object_get(want, "samples")));
         follow_closely(i, best, want);
