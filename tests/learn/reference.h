@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+#include "base/files.h"
 #include "data/source.h"
 
 #define DATA KP_TEST_DATA "/streaming/"
