@@ -17,12 +17,16 @@ kp_status kp_gemm_cuda(const kp_gemm *g, const kp_cuda *cuda, kp_err *err) {
     const cublasOperation_t a_op = g->a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N,
                             b_op = g->b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
     const float one = 1.0f, beta = g->adds ? 1.0f : 0.0f;
-    cublasStatus_t code = cublasSgemmStridedBatched(cuda->blas, b_op, a_op, n, m, k, &one, g->b, b_row,
-                                                    g->b_stride, g->a, a_row, g->a_stride, &beta, g->c,
-                                                    n, g->c_stride, g->count);
+    static const cublasComputeType_t compute[KP_N_PRECISIONS] = {
+        CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_COMPUTE_32F_FAST_16BF
+    };
+    cublasStatus_t code = cublasGemmStridedBatchedEx(
+        cuda->blas, b_op, a_op, n, m, k, &one, g->b, CUDA_R_32F, b_row, g->b_stride, g->a, CUDA_R_32F,
+        a_row, g->a_stride, &beta, g->c, CUDA_R_32F, n, g->c_stride, g->count,
+        compute[cuda->precision], CUBLAS_GEMM_DEFAULT);
     if (code == CUBLAS_STATUS_SUCCESS) return KP_OK;
     return kp_fail(err, KP_DEVICE,
-                   "%s: cublasSgemmStridedBatched of %d times [%d][%d] and [%d][%d]: %s "
+                   "%s: cublasGemmStridedBatchedEx of %d times [%d][%d] and [%d][%d]: %s "
                    "(cuBLAS status %d)",
                    g->op, g->count, m, k, k, n, cublasGetStatusString(code), (int)code);
 }

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kappa/choices.h"
 #include "kappa/status.h"
 
 #define KP_CHUNK 1024 /* floats; every tensor is padded to a multiple with zeros */
@@ -41,7 +42,8 @@
  * captured as a graph. */
 typedef struct {
     struct CUstream_st *stream; /* cudaStream_t */
-    struct cublasContext *blas; /* cublasHandle_t: its stream, workspace and precision are set */
+    struct cublasContext *blas; /* cublasHandle_t: its stream and workspace are set */
+    kp_precision precision;     /* of products */
     struct kp_conv_engine *conv; /* conv/conv_engine.h; NULL: none */
     void *scratch;         /* cuda_scratch_bytes of device memory, 256-byte aligned, contents undefined */
     const uint8_t *active; /* [P] device memory, 0: that member's state stays as it is */

@@ -1,6 +1,7 @@
 /* backend.c: choosing a backend, and the bookkeeping that all of them share. */
 #include "backend.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,6 +76,25 @@ const char *kp_backend_note(const kp_backend *b, int i) {
 }
 kp_status kp_backend_keep_choices(kp_backend *b, const char *folder, kp_err *err) {
     return b->ops->keep_choices ? b->ops->keep_choices(b->impl, folder, err) : KP_OK;
+}
+const char *kp_precision_name(kp_precision precision) {
+    static const char *const name[] = { "fp32", "tf32", "bf16" };
+    return name[precision];
+}
+kp_status kp_backend_set_precision(kp_backend *b, kp_precision precision, kp_err *err) {
+    const char *name = kp_precision_name(precision);
+    if (!b->ops->set_precision) {
+        if (precision == KP_PRECISION_FP32) return KP_OK;
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "precision: %s is for GPUs, and this is the %s; leave it out, or use "
+                       "device=cuda",
+                       name, b->ops->name);
+    }
+    kp_status st = b->ops->set_precision(b->impl, precision, err);
+    size_t used = strlen(b->description);
+    if (!st && precision != KP_PRECISION_FP32)
+        snprintf(b->description + used, sizeof b->description - used, ", %s", name);
+    return st;
 }
 int kp_backend_n_threads(const kp_backend *b) { return b->n_threads; }
 

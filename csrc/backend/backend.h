@@ -25,6 +25,7 @@ typedef struct {
     void (*describe)(const void *impl, char *text, size_t size); /* of what it runs on, one line */
     const char *(*note)(const void *impl, int i); /* kp_backend_note; NULL: there are none */
     kp_status (*keep_choices)(void *impl, const char *folder, kp_err *err); /* NULL: it makes none */
+    kp_status (*set_precision)(void *impl, kp_precision precision, kp_err *err); /* NULL: fp32 alone */
 
     /* Zeroed, 64-byte aligned. KP_BAD_CONFIG says what was asked, what was free, which setting lowers it. */
     kp_status (*alloc)(void *impl, void **memory, size_t bytes, const char *what, kp_err *err);
@@ -67,6 +68,9 @@ const char *kp_backend_note(const kp_backend *backend, int i);
 /* Before programs are planned: choices that results depend on to the last bit (which way a convolution is
  * done on a GPU) are taken from this folder where it has them, and kept in it. Made when there is one. */
 kp_status kp_backend_keep_choices(kp_backend *backend, const char *folder, kp_err *err);
+/* Before programs are planned; fp32 without. The description says it. KP_BAD_CONFIG: the backend has no such. */
+kp_status kp_backend_set_precision(kp_backend *backend, kp_precision precision, kp_err *err);
+const char *kp_precision_name(kp_precision precision); /* "fp32" */
 int kp_backend_n_threads(const kp_backend *backend);
 
 kp_status kp_backend_alloc(kp_backend *backend, void **memory, size_t bytes, const char *what,

@@ -35,6 +35,7 @@ typedef struct {
     int algorithm;   /* kp_algorithm */
     char preset[48]; /* the preset below all other layers; "": none */
     char device[32];
+    int precision;   /* kp_precision (kappa/choices.h) */
     int threads;     /* 0: one for each core */
     uint64_t seed;   /* of the first member */
     struct { int size; } population; /* members: seed, seed + 1, ... */

@@ -42,6 +42,9 @@
 static const kp_key keys[] = {
     ENUM("algorithm", algorithm, "dqn|stream", "dqn", "Which learner trains."),
     STRING("device", device, "auto", "auto (the first GPU, else the CPU), cpu, cuda or cuda:N."),
+    ENUM(
+        "precision", precision, "fp32|tf32|bf16", "fp32",
+        "What a GPU's matrix products and convolutions round their factors to; sums are fp32 always."),
     INT("threads", threads, 0, 4096, "0", "", "CPU threads; 0: one for each core."),
     { "seed", KP_KEY_UINT64, AT(uint64_t, seed), 0, NULL, 0, 0, 0, "0", "", 1,
       "Seed of the first member; the others take seed + 1, seed + 2, ..." },
@@ -266,7 +269,8 @@ int kp_key_changes_results(const char *key) {
 }
 
 int kp_key_algorithm(const char *key) {
-    static const char *const of_dqn[] = { "train.agent_steps",
+    static const char *const of_dqn[] = { "precision",
+                                          "train.agent_steps",
                                           "train.replay_ratio",
                                           "net.padding",
                                           "net.hidden",

@@ -141,6 +141,7 @@ static kp_status open_learner(session *s, kp_err *err) {
     if (!st) st = kp_log_open(&s->log, path, s->o->log_to_stderr, err);
     if (!st) st = kp_rundir_file(s->dir, "checkpoint", s->checkpoint_dir, err);
     if (!st) st = kp_backend_open(&s->backend, s->member->device, s->member->threads, err);
+    if (!st) st = kp_backend_set_precision(s->backend, (kp_precision)s->member->precision, err);
     if (!st) st = kp_rundir_file(s->dir, "plans", path, err);
     if (!st) st = kp_backend_keep_choices(s->backend, path, err);
     if (st) return st;

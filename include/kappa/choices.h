@@ -3,6 +3,15 @@
 
 typedef enum { KP_LINEAR, KP_RELU } kp_activation;
 
+/* What matrix products and convolutions round their factors to; sums are float32 in each. All else is float32
+ * always. */
+typedef enum {
+    KP_PRECISION_FP32, /* not at all */
+    KP_PRECISION_TF32, /* 10 bits of fraction, the exponent of a float32 */
+    KP_PRECISION_BF16, /* 7 bits of fraction, the exponent of a float32 */
+    KP_N_PRECISIONS
+} kp_precision;
+
 typedef enum {
     KP_INIT_FAN_IN, /* U(+-1/sqrt(fan_in)), weights and biases: PyTorch's default */
     KP_INIT_XAVIER  /* U(+-sqrt(6/(fan_in+fan_out))), biases 0 (Glorot & Bengio 2010) */

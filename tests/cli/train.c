@@ -169,6 +169,8 @@ Test(train, bad_input_has_its_message_and_exit_code) {
         { "buffer.transitions=1000000000", 2,
           "GiB are available; lower buffer.transitions or population.size" },
         { "device=cuda:99", 4, "device cuda" },
+        { "precision=fp16", 2,
+          "command line: precision: seen 'fp16', expected one of fp32|tf32|bf16" },
         { "device=tpu", 2, "device: seen 'tpu', expected auto, cpu, cuda or cuda:N" },
         { "run.dir=/proc/kappa", 6, "/proc/kappa: cannot make the folder" },
         { "--fast", 2, "--fast is not an option of `kappa train`; see kappa train --help" },
@@ -183,6 +185,9 @@ Test(train, bad_input_has_its_message_and_exit_code) {
                     bad[i].message);
         cr_expect(!kp_file_exists("a/run.json"), "%s: nothing ran", bad[i].arg);
     }
+    expect_says(
+        "tf32 on the CPU", PROGRAM("train", SMALL, "run.dir=a", "device=cpu", "precision=tf32"), 2,
+        "precision: tf32 is for GPUs, and this is the cpu; leave it out, or use device=cuda");
     cr_expect_eq(PROGRAM("train", SMALL, "run.dir=a")->code, 0,
                  "put right, it runs in the same folder");
     expect_says("no arguments", PROGRAM("train"), 2, "name a preset or a file");

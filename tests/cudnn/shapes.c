@@ -1,5 +1,5 @@
 /* shapes.c: law 4. Every convolution of every preset, and of ResNet-18, has plans in strict fp32 on
- * A100, H100 and H200, and its file gives them back. */
+ * A100, H100 and H200, and its file gives them back. In TF32 too: there some use tensor cores. */
 #include <string.h>
 
 #include "cudnn_case.h"
@@ -14,6 +14,8 @@ typedef struct {
 
 static conv_case cases[MAX_CASES];
 static int n_cases;
+static kp_precision precision; /* of all cases */
+static int n_on_tensor_cores;
 
 static void add(const char *net, const char *layer, kp_cudnn_kind kind, int B, kp_conv_shape shape,
                 int bias_relu) {
@@ -21,7 +23,7 @@ static void add(const char *net, const char *layer, kp_cudnn_kind kind, int B, k
     conv_case *c = &cases[n_cases++];
     snprintf(c->name, sizeof c->name, "%s %s", net, layer);
     c->conv = (kp_cudnn_conv){ .kind = kind,
-                               .precision = KP_CUDNN_FP32,
+                               .precision = precision,
                                .B = B,
                                .shape = shape,
                                .has_bias = bias_relu,
@@ -101,6 +103,12 @@ static void all_cases(void) {
 
 /* ---- what a plan must be -------------------------------------------------------------------- */
 
+static int is_allowed(cudnnBackendNumericalNote_t note) {
+    n_on_tensor_cores += note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE;
+    return note == CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP ||
+           (note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE && precision == KP_PRECISION_TF32);
+}
+
 /* Asks cuDNN about the plan itself. */
 static void expect_strict(const kp_cudnn *cudnn, const conv_case *c,
                           const kp_cudnn_choice *choice) {
@@ -119,8 +127,8 @@ static void expect_strict(const kp_cudnn *cudnn, const conv_case *c,
                  &bytes);
     cr_assert_eq(m.st, KP_OK);
     for (int64_t i = 0; i < n; i++)
-        cr_expect(note[i] == CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP, "%s: engine %d has note %d",
-                  c->name, choice->is.engine, (int)note[i]);
+        cr_expect(is_allowed(note[i]), "%s: engine %d has note %d", c->name, choice->is.engine,
+                  (int)note[i]);
     cr_expect(bytes >= 0 && (size_t)bytes <= cudnn->workspace_limit, "%s: workspace of %lld bytes",
               c->name, (long long)bytes);
     cr_expect((size_t)bytes == choice->is.workspace_bytes, "%s: %zu bytes said, %lld wanted",
@@ -208,3 +216,8 @@ static void every_convolution(const char *device) {
 Test(cudnn_shapes, a100) { every_convolution("a100"); }
 Test(cudnn_shapes, h100) { every_convolution("h100"); }
 Test(cudnn_shapes, h200) { every_convolution("h200"); }
+Test(cudnn_shapes, h100_in_tf32) {
+    precision = KP_PRECISION_TF32;
+    every_convolution("h100");
+    cr_expect_gt(n_on_tensor_cores, 0);
+}

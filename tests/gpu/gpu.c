@@ -196,7 +196,8 @@ static void draw(kp_dqn_batch *batch, int step) {
 }
 
 /* The weights after some updates; yours to free. */
-static float *train(kp_backend *b, size_t *n) {
+static float *train(kp_backend *b, kp_precision precision, size_t *n) {
+    ok(kp_backend_set_precision(b, precision, &err), "precision");
     kp_dqn_update *update = open_update(b);
     *n = (size_t)AGENTS * (size_t)kp_net_layout(kp_dqn_update_net(update))->n_chunks * KP_CHUNK;
     float *theta = malloc(*n * sizeof *theta);
@@ -211,20 +212,30 @@ static float *train(kp_backend *b, size_t *n) {
     return theta;
 }
 
-Test(gpu, dqn_updates_equal_the_cpus_and_themselves, .timeout = 600) {
+static void expect_updates(kp_precision precision, double tolerance) {
     kp_backend *gpu = open_gpu();
     if (!gpu) return;
     kp_backend *cpu = open_cpu();
     size_t n;
-    float *got = train(gpu, &n), *again = train(gpu, &n), *want = train(cpu, &n);
+    float *got = train(gpu, precision, &n), *again = train(gpu, precision, &n),
+          *want = train(cpu, KP_PRECISION_FP32, &n);
     double largest = 0, apart = 0;
     for (size_t i = 0; i < n; i++) {
         cr_assert(isfinite(got[i]), "weight %zu", i);
         largest = fmax(largest, fabs((double)want[i]));
         apart = fmax(apart, fabs((double)got[i] - (double)want[i]));
     }
-    cr_expect(apart <= 1e-4 * largest, "%g apart, the largest weight is %g", apart, largest);
+    cr_expect(apart <= tolerance * largest, "%s: %g apart, the largest weight is %g",
+              kp_precision_name(precision), apart, largest);
     cr_expect(!memcmp(got, again, n * sizeof *got), "two runs on the GPU differ");
     free(got), free(again), free(want);
     kp_backend_close(gpu), kp_backend_close(cpu);
+}
+
+Test(gpu, dqn_updates_equal_the_cpus_and_themselves, .timeout = 600) {
+    expect_updates(KP_PRECISION_FP32, 1e-4);
+}
+Test(gpu, dqn_updates_in_tf32_and_bf16_are_near_the_cpus, .timeout = 600) {
+    expect_updates(KP_PRECISION_TF32, 1e-3);
+    expect_updates(KP_PRECISION_BF16, 1e-2);
 }

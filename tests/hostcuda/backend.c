@@ -265,7 +265,9 @@ Test(hostcuda_backend, launchers_get_cublas_ready_for_a_graph) {
         kp_err err = { "" };
         hostcuda_has.major = cases[i].major, hostcuda_has.minor = cases[i].minor;
         kp_backend *b = open_backend("cuda:0");
+        if (i) ok(kp_backend_set_precision(b, KP_PRECISION_TF32, &err), &err);
         ok(make(&p, b, (const kp_op *[]){ &counts }, 1, 0, &x, &err), &err);
+        cr_expect_eq(counts_launched_with.precision, i ? KP_PRECISION_TF32 : KP_PRECISION_FP32);
         hostcuda_blas blas = hostcuda_blas_of(counts_launched_with.blas);
         cr_expect_eq(blas.stream, counts_launched_with.stream);
         cr_expect_eq(blas.workspace_bytes, (size_t)cases[i].mebibytes << 20, "sm_%d%d",

@@ -26,6 +26,7 @@ enum { PARAMS = 2 * KP_CHUNK }; /* of weights, of the bias */
 static char home[KP_PATH];
 static char run[KP_PATH], cache[KP_PATH];
 static const char *choices; /* run: plans are kept there; NULL: they are not */
+static kp_precision precision;
 static kp_err err;
 
 static void ok(kp_status st) { cr_assert_eq(st, KP_OK, "%s", err.text); }
@@ -37,6 +38,7 @@ static void setup(void) {
     ok(kp_path_join(run, home, "run", &err));
     ok(kp_path_join(cache, home, "kappa", &err));
     choices = NULL;
+    precision = KP_PRECISION_FP32;
     cudnn_fake_has = (cudnn_fake_machine){ .ms = { 3, 0.5f, 2 } };
 }
 static void teardown(void) { kp_folder_remove(home, NULL); }
@@ -79,6 +81,8 @@ static kp_status open_net(net *n, const char *device, int P) {
     kp_status st = kp_backend_open(&n->backend, device, 1, &err);
     if (st) return st;
     if (choices) ok(kp_backend_keep_choices(n->backend, choices, &err));
+    st = kp_backend_set_precision(n->backend, precision, &err);
+    if (st) return st;
     n->x = numbers(n, n_x(), 1, &shape.in);
     n->theta = numbers(n, PARAMS, 2, NULL);
     n->y = numbers(n, n_y(), 3, &shape.out);
@@ -260,6 +264,45 @@ Test(hostcuda_conv_engine, a_population_has_products_and_does_not_open_cudnn) {
     expect_captured((const int[]){ 0, 0, 0 });
     cr_expect_null(kp_backend_note(n.backend, 0));
     expect_as_on_the_cpu(&n);
+    close_net(&n);
+}
+
+/* Plans for it are others, in files of their own. (What the fake computes is the same.) */
+Test(hostcuda_conv_engine, tf32_has_tensor_cores) {
+    net n;
+    cudnn_fake_has.ms[1] = FASTER;
+    ok(open_net(&n, "cuda", 1));
+    expect_note(&n, "convolution: forward + bias in fp32");
+    cr_expect_eq(cudnn_fake_did.captured[CUDNN_FAKE_TENSOR_CORES], 0);
+    close_net(&n);
+    precision = KP_PRECISION_TF32;
+    cudnn_fake_has.may_use_tensor_cores = 1;
+    cudnn_fake_has.ms[CUDNN_FAKE_TENSOR_CORES] = 2 * FASTER;
+    for (int start = 0; start < 2; start++) {
+        cudnn_fake_did = (cudnn_fake_counts){ 0 };
+        ok(open_net(&n, "cuda", 1));
+        expect_note(&n, "convolution: forward + bias in tf32");
+        cr_expect_eq(cudnn_fake_did.captured[CUDNN_FAKE_TENSOR_CORES], (start ? 0 : TIMED) + 3);
+        cr_expect(strstr(kp_backend_describe(n.backend), ", tf32"), "%s",
+                  kp_backend_describe(n.backend));
+        close_net(&n);
+    }
+}
+
+Test(hostcuda_conv_engine, bf16_has_products) {
+    net n;
+    precision = KP_PRECISION_BF16;
+    cudnn_fake_has.ms[1] = FASTER;
+    ok(open_net(&n, "cuda", 1));
+    expect_captured((const int[]){ 0, 0, 0 });
+    expect_note(&n, "convolutions: as products by cuBLAS, which alone have bf16");
+    cr_expect(strstr(kp_backend_describe(n.backend), ", bf16"), "%s",
+              kp_backend_describe(n.backend));
+    close_net(&n);
+
+    setenv("KAPPA_CONV", "cudnn", 1);
+    cr_expect_eq(open_net(&n, "cuda", 1), KP_BAD_CONFIG);
+    cr_expect(strstr(err.text, "precision bf16: cuDNN has fp32 and tf32"), "%s", err.text);
     close_net(&n);
 }
 

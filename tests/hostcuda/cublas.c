@@ -24,8 +24,10 @@ Test(hostcuda_cublas, calls_are_passed_on) {
     cr_expect_eq(cublasSetStream(handle, (cudaStream_t)(void *)x), CUBLAS_STATUS_SUCCESS);
     cr_expect_eq(cublasSetWorkspace(handle, x, 7), CUBLAS_STATUS_SUCCESS);
     cr_expect_eq(cublasSetMathMode(handle, CUBLAS_PEDANTIC_MATH), CUBLAS_STATUS_SUCCESS);
-    cr_expect_eq(cublasSgemmStridedBatched(handle, CUBLAS_OP_T, CUBLAS_OP_N, 1, 2, 3, &alpha, x, 5,
-                                           6, x + 1, 7, 8, &beta, x + 2, 10, 11, 12),
+    cr_expect_eq(cublasGemmStridedBatchedEx(handle, CUBLAS_OP_T, CUBLAS_OP_N, 1, 2, 3, &alpha, x,
+                                            CUDA_R_32F, 5, 6, x + 1, CUDA_R_16F, 7, 8, &beta, x + 2,
+                                            CUDA_R_16BF, 10, 11, 12, CUBLAS_COMPUTE_32F_FAST_TF32,
+                                            CUBLAS_GEMM_DEFAULT),
                  CUBLAS_STATUS_SUCCESS);
     cr_expect_eq(cublasDestroy(handle), CUBLAS_STATUS_SUCCESS);
     cr_expect_str_eq(cublasGetStatusString(CUBLAS_STATUS_SUCCESS), "from the library");

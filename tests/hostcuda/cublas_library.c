@@ -28,16 +28,22 @@ EXPORT cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode
                                                                    : CUBLAS_STATUS_INTERNAL_ERROR;
 }
 #endif
-/* Its arguments in order: handle, T, N, 1, 2, 3, &4, A, 5, 6, B, 7, 8, &9, C, 10, 11, 12. */
-EXPORT cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t handle, cublasOperation_t transa,
-                                                cublasOperation_t transb, int m, int n, int k,
-                                                const float *alpha, const float *A, int lda,
-                                                long long int strideA, const float *B, int ldb,
-                                                long long int strideB, const float *beta, float *C,
-                                                int ldc, long long int strideC, int batchCount) {
+/* Its arguments in order: handle, T, N, 1, 2, 3, &4, A, 32F, 5, 6, B, 16F, 7, 8, &9, C, 16BF, 10, 11,
+ * 12, TF32, default. */
+EXPORT cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation_t transa,
+                                          cublasOperation_t transb, int m, int n, int k,
+                                          const void *alpha, const void *A, cudaDataType Atype,
+                                          int lda, long long int strideA, const void *B,
+                                          cudaDataType Btype, int ldb, long long int strideB,
+                                          const void *beta, void *C, cudaDataType Ctype, int ldc,
+                                          long long int strideC, int batchCount,
+                                          cublasComputeType_t computeType, cublasGemmAlgo_t algo) {
     int right = (void *)handle == &here && transa == CUBLAS_OP_T && transb == CUBLAS_OP_N &&
-                m == 1 && n == 2 && k == 3 && *alpha == 4 && lda == 5 && strideA == 6 && ldb == 7 &&
-                strideB == 8 && *beta == 9 && ldc == 10 && strideC == 11 && batchCount == 12 &&
-                B == A + 1 && C == A + 2;
+                m == 1 && n == 2 && k == 3 && *(const float *)alpha == 4 && lda == 5 &&
+                strideA == 6 && ldb == 7 && strideB == 8 && *(const float *)beta == 9 &&
+                ldc == 10 && strideC == 11 && batchCount == 12 &&
+                (const float *)B == (const float *)A + 1 && (float *)C == (const float *)A + 2 &&
+                Atype == CUDA_R_32F && Btype == CUDA_R_16F && Ctype == CUDA_R_16BF &&
+                computeType == CUBLAS_COMPUTE_32F_FAST_TF32 && algo == CUBLAS_GEMM_DEFAULT;
     return right ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INTERNAL_ERROR;
 }

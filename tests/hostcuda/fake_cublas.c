@@ -17,6 +17,8 @@ typedef struct {
     const float *alpha, *beta, *a, *b;
     float *c;
     long long a_stride, b_stride, c_stride;
+    cudaDataType type[3]; /* of A, B, C */
+    cublasComputeType_t compute;
 } call;
 
 static const float one = 1, zero = 0;
@@ -29,13 +31,15 @@ static call good(void) {
     static cublasHandle_t handle;
     if (!handle) cr_assert_eq(cublasCreate(&handle), CUBLAS_STATUS_SUCCESS);
     return (call){ handle, CUBLAS_OP_N, CUBLAS_OP_N, 2, 3, 2, 2, 2, 2,
-                   2,      &one,        &zero,       A, B, C, 4, 6, 6 };
+                   2,      &one,        &zero,       A, B, C, 4, 6, 6, { CUDA_R_32F, CUDA_R_32F, CUDA_R_32F },
+                   CUBLAS_COMPUTE_32F };
 }
 
 static cublasStatus_t make(const call *x) {
-    return cublasSgemmStridedBatched(x->handle, x->ta, x->tb, x->m, x->n, x->k, x->alpha, x->a,
-                                     x->lda, x->a_stride, x->b, x->ldb, x->b_stride, x->beta, x->c,
-                                     x->ldc, x->c_stride, x->batch);
+    return cublasGemmStridedBatchedEx(x->handle, x->ta, x->tb, x->m, x->n, x->k, x->alpha, x->a,
+                                      x->type[0], x->lda, x->a_stride, x->b, x->type[1], x->ldb,
+                                      x->b_stride, x->beta, x->c, x->type[2], x->ldc, x->c_stride,
+                                      x->batch, x->compute, CUBLAS_GEMM_DEFAULT);
 }
 
 /* op(A) = [1 2; 3 4] and the identity, op(B) = [1 0 5; 0 1 7] both times, however they lie. */
@@ -82,6 +86,10 @@ EDIT(short_ldc, x->ldc = 1)
 EDIT(no_alpha, x->alpha = NULL)
 EDIT(no_beta, x->beta = NULL)
 EDIT(no_such_op, x->ta = (cublasOperation_t)7)
+EDIT(half_a, x->type[0] = CUDA_R_16F)
+EDIT(half_b, x->type[1] = CUDA_R_16BF)
+EDIT(half_c, x->type[2] = CUDA_R_16F)
+EDIT(no_such_compute, x->compute = (cublasComputeType_t)1)
 EDIT(nothing, x->n = 0, x->c = NULL)
 EDIT(no_c, x->c = NULL)
 EDIT(no_a, x->a = NULL)
@@ -107,6 +115,10 @@ static const struct {
     { "no alpha", no_alpha, CUBLAS_STATUS_INVALID_VALUE, NULL },
     { "no beta", no_beta, CUBLAS_STATUS_INVALID_VALUE, NULL },
     { "an operation that is none", no_such_op, CUBLAS_STATUS_INVALID_VALUE, NULL },
+    { "A of halves", half_a, CUBLAS_STATUS_NOT_SUPPORTED, NULL },
+    { "B of halves", half_b, CUBLAS_STATUS_NOT_SUPPORTED, NULL },
+    { "C of halves", half_c, CUBLAS_STATUS_NOT_SUPPORTED, NULL },
+    { "a precision that is none", no_such_compute, CUBLAS_STATUS_NOT_SUPPORTED, NULL },
     { "nothing to do", nothing, CUBLAS_STATUS_SUCCESS, NULL },
     { "no result", no_c, 0, "C is (nil)" },
     { "no operand", no_a, 0, "A is (nil)" },

@@ -283,8 +283,25 @@ Test(hostcuda_layers, an_error_of_cublas_names_operation_and_shape) {
     kp_conv_backward_weights_args a = { 5, 1, shape, memory, memory, memory, memory, 9 };
     kp_err err = { "" };
     cr_expect_eq(kp_conv_backward_weights_cuda(&a, &cuda, &err), KP_DEVICE);
-    cr_expect_str_eq(err.text, "conv_backward_weights: cublasSgemmStridedBatched of 5 times [3][4] "
+    cr_expect_str_eq(err.text, "conv_backward_weights: cublasGemmStridedBatchedEx of 5 times [3][4] "
                                "and [4][3]: CUBLAS_STATUS_NOT_INITIALIZED (cuBLAS status 1)");
+}
+
+/* 1 + 2^-12 is a float32 alone, 1 + 2^-9 a TF32 too, 1 + 2^-6 also a bfloat16. */
+Test(hostcuda_layers, products_round_as_they_are_asked_to) {
+    static const double want[KP_N_PRECISIONS] = { [KP_PRECISION_FP32] = 0x1p-12 + 0x1p-9 + 0x1p-6,
+                                                  [KP_PRECISION_TF32] = 0x1p-9 + 0x1p-6,
+                                                  [KP_PRECISION_BF16] = 0x1p-6 };
+    for (int side = 0; side < 2; side++)
+        for (int is = 0; is < KP_N_PRECISIONS; is++) {
+            float x[2][3] = { { 1 + 0x1p-12f, 1 + 0x1p-9f, 1 + 0x1p-6f }, { 1, 1, 1 } }, c = NAN;
+            kp_gemm g = { .op = "dense_forward", .count = 1, .m = 1, .n = 1, .k = 3 };
+            g.a = x[side], g.b = x[!side], g.c = &c;
+            kp_err err = { "" };
+            kp_cuda cuda = { .blas = handle(), .precision = (kp_precision)is };
+            cr_assert_eq(kp_gemm_cuda(&g, &cuda, &err), KP_OK, "%s", err.text);
+            cr_expect_eq((double)c - 3, want[is], "precision %d: 3 + %g", is, (double)c - 3);
+        }
 }
 
 Test(hostcuda_layers, a_product_that_cublas_cannot_count_is_an_error) {

@@ -142,12 +142,12 @@ static int is_measured(const conv_engine *e, const kp_conv_plan *plan) {
 
 /* ---- choosing ------------------------------------------------------------------------------- */
 
-static kp_cudnn_conv conv_of(const kp_conv_task *task) {
+static kp_cudnn_conv conv_of(const kp_conv_task *task, kp_precision precision) {
     static const kp_cudnn_kind kinds[] = { [KP_CONV_FORWARD] = KP_CUDNN_FORWARD,
                                            [KP_CONV_BACKWARD_DATA] = KP_CUDNN_BACKWARD_DATA,
                                            [KP_CONV_BACKWARD_WEIGHTS] = KP_CUDNN_BACKWARD_WEIGHTS };
     return (kp_cudnn_conv){ .kind = kinds[task->kind],
-                            .precision = KP_CUDNN_FP32,
+                            .precision = precision,
                             .B = task->B,
                             .shape = task->shape,
                             .has_bias = task->at.bias != NULL,
@@ -216,7 +216,7 @@ static kp_status keep(conv_engine *e, const kp_cudnn_conv *conv, kp_conv_plan *p
 static kp_status choose(kp_conv_engine *engine, const kp_conv_task *task, const kp_cuda *cuda,
                         const kp_conv_plan **plan, kp_err *err) {
     conv_engine *e = (conv_engine *)engine;
-    const kp_cudnn_conv conv = conv_of(task);
+    const kp_cudnn_conv conv = conv_of(task, e->c->precision);
     kp_conv_plan *new = NULL;
     enum cudaStreamCaptureStatus is;
     *plan = NULL;
@@ -255,6 +255,17 @@ kp_status kp_cuda_conv_open(kp_cuda_backend *c, kp_err *err) {
     e->c = c;
     e->is_forced = is_forced;
     c->conv = &e->hook;
+    return KP_OK;
+}
+
+kp_status kp_cuda_conv_set_precision(kp_cuda_backend *c, kp_err *err) {
+    const conv_engine *e = (const conv_engine *)c->conv;
+    if (!e || c->precision != KP_PRECISION_BF16) return KP_OK;
+    if (e->is_forced)
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "precision bf16: cuDNN has fp32 and tf32 here; leave KAPPA_CONV=cudnn out");
+    kp_cuda_note(c, "convolutions: as products by cuBLAS, which alone have bf16");
+    kp_cuda_conv_close(c);
     return KP_OK;
 }
 

@@ -20,13 +20,14 @@
     X(cublasSetWorkspace_v2, (cublasHandle_t handle, void *workspace, size_t bytes),               \
       (handle, workspace, bytes))                                                                  \
     X(cublasSetMathMode, (cublasHandle_t handle, cublasMath_t mode), (handle, mode))               \
-    X(cublasSgemmStridedBatched,                                                                   \
+    X(cublasGemmStridedBatchedEx,                                                                  \
       (cublasHandle_t handle, cublasOperation_t transa, cublasOperation_t transb, int m, int n,    \
-       int k, const float *alpha, const float *A, int lda, long long strideA, const float *B,      \
-       int ldb, long long strideB, const float *beta, float *C, int ldc, long long strideC,        \
-       int count),                                                                                 \
-      (handle, transa, transb, m, n, k, alpha, A, lda, strideA, B, ldb, strideB, beta, C, ldc,     \
-       strideC, count))
+       int k, const void *alpha, const void *A, cudaDataType typeA, int lda, long long strideA,    \
+       const void *B, cudaDataType typeB, int ldb, long long strideB, const void *beta, void *C,   \
+       cudaDataType typeC, int ldc, long long strideC, int count, cublasComputeType_t compute,     \
+       cublasGemmAlgo_t algo),                                                                     \
+      (handle, transa, transb, m, n, k, alpha, A, typeA, lda, strideA, B, typeB, ldb, strideB,     \
+       beta, C, typeC, ldc, strideC, count, compute, algo))
 
 #define POINTER(name, parameters, arguments) cublasStatus_t(*name) parameters;
 static struct {

@@ -29,6 +29,17 @@ static kp_status cuda_keep_choices(void *impl, const char *folder, kp_err *err) 
                    KP_PATH - 1);
 }
 
+static kp_status cuda_set_precision(void *impl, kp_precision precision, kp_err *err) {
+    kp_cuda_backend *c = impl;
+    (void)err;
+    c->precision = precision;
+#ifdef KAPPA_HAVE_CUDNN
+    return kp_cuda_conv_set_precision(c, err);
+#else
+    return KP_OK;
+#endif
+}
+
 static void cuda_close(void *impl) {
     kp_cuda_backend *c = impl;
     int is_there = !kp_cuda_enter(c, NULL);
@@ -47,10 +58,10 @@ static void cuda_close(void *impl) {
     free(c);
 }
 
-/* Default mode: products of floats keep a float's precision throughout (NVIDIA allows TF32 and
+/* Default mode: a product has the precision that it is asked for by (NVIDIA allows TF32 and
  * emulation by modes of their own only). Pedantic mode would promise no more here, and leaves out
  * faster kernels. */
-static kp_status set_precision(kp_cuda_backend *c, kp_err *err) {
+static kp_status set_math_mode(kp_cuda_backend *c, kp_err *err) {
     return KP_CUBLAS_CALL(c, err, cublasSetMathMode, c->blas, CUBLAS_DEFAULT_MATH);
 }
 
@@ -63,7 +74,7 @@ static kp_status open_blas(kp_cuda_backend *c, int major, kp_err *err) {
     if (!st) st = KP_CUBLAS_CALL(c, err, cublasSetStream, c->blas, c->stream);
     if (!st) st = kp_cuda_alloc_undefined(c, &c->workspace, bytes, "workspace of cuBLAS", err);
     if (!st) st = KP_CUBLAS_CALL(c, err, cublasSetWorkspace, c->blas, c->workspace, bytes);
-    return st ? st : set_precision(c, err);
+    return st ? st : set_math_mode(c, err);
 }
 
 static kp_status cuda_open(void **impl, int device, int n_threads, kp_err *err) {
@@ -112,6 +123,7 @@ const kp_backend_ops kp_backend_cuda = {
     .describe = cuda_describe,
     .note = cuda_note,
     .keep_choices = cuda_keep_choices,
+    .set_precision = cuda_set_precision,
     .alloc = kp_cuda_alloc,
     .release = kp_cuda_release,
     .upload = kp_cuda_upload,

@@ -34,6 +34,7 @@ typedef struct {
     char description[192];
     cudaStream_t stream;
     cublasHandle_t blas;
+    kp_precision precision;
     void *workspace; /* of cuBLAS */
     kp_staging staging;
     struct kp_conv_engine *conv; /* NULL: none */
@@ -66,6 +67,9 @@ void kp_cuda_landing_close(void *impl, void *landing);
  * variable KAPPA_CONV is auto (or not set), cudnn or im2col; KP_BAD_CONFIG: it is something else. */
 #ifdef KAPPA_HAVE_CUDNN
 kp_status kp_cuda_conv_open(kp_cuda_backend *c, kp_err *err);
+/* Of the backend, before anything is planned. cuDNN has no bf16 for float32 images: products do without it;
+ * KP_BAD_CONFIG where it is asked for. */
+kp_status kp_cuda_conv_set_precision(kp_cuda_backend *c, kp_err *err);
 void kp_cuda_conv_close(kp_cuda_backend *c);
 #endif
 

@@ -60,12 +60,10 @@ typedef enum {
     KP_CUDNN_BACKWARD_WEIGHTS /* w, the gradient, from x and y; the bias's is not cuDNN's */
 } kp_cudnn_kind;
 
-/* fp32: no tensor cores, no rounded inputs, no Winograd, no FFT, sums in a fixed order. */
-typedef enum { KP_CUDNN_FP32 } kp_cudnn_precision;
-
 typedef struct {
     kp_cudnn_kind kind;
-    kp_cudnn_precision precision;
+    kp_precision precision; /* fp32: no tensor cores, no rounded inputs, no Winograd, no FFT, sums in a fixed order.
+                             * tf32: tensor cores too. bf16: no engine fits */
     int B; /* samples of one member */
     kp_conv_shape shape;
     int has_bias;             /* forward only, like the activation */

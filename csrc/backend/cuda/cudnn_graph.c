@@ -2,6 +2,7 @@
 #include <stdbool.h> /* cuDNN's CUDNN_TYPE_BOOLEAN */
 #include <stdio.h>
 
+#include "backend/backend.h"
 #include "cudnn_impl.h"
 
 /* ---- tensors -------------------------------------------------------------------------------- */
@@ -166,10 +167,10 @@ void kp_cudnn_conv_text(char *text, size_t size, const kp_cudnn_conv *conv) {
     const kp_conv_shape *s = &conv->shape;
     const kp_image *i = &s->in, *o = &s->out;
     snprintf(text, size,
-             "%s%s%s in fp32, batch %d, %dx%dx%d (border %d,%d,%d,%d) to %dx%dx%d (border "
+             "%s%s%s in %s, batch %d, %dx%dx%d (border %d,%d,%d,%d) to %dx%dx%d (border "
              "%d,%d,%d,%d), kernel %d, stride %d, padding %d,%d",
              kinds[conv->kind].name, conv->has_bias ? " + bias" : "",
-             conv->activation == KP_RELU ? " + ReLU" : "", conv->B, i->h, i->w, i->c, i->top,
-             i->left, i->bottom, i->right, o->h, o->w, o->c, o->top, o->left, o->bottom, o->right,
-             s->kernel, s->stride, s->pad_top, s->pad_left);
+             conv->activation == KP_RELU ? " + ReLU" : "", kp_precision_name(conv->precision),
+             conv->B, i->h, i->w, i->c, i->top, i->left, i->bottom, i->right, o->h, o->w, o->c,
+             o->top, o->left, o->bottom, o->right, s->kernel, s->stride, s->pad_top, s->pad_left);
 }

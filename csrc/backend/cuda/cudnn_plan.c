@@ -13,8 +13,11 @@ enum { MAX_CONFIGS = 128, MAX_NOTES = 32 };
 #define NOTE(name) (1u << CUDNN_NUMERICAL_NOTE_##name)
 
 /* What an engine's arithmetic may be. A note that is not named here, or not known yet, rules it
- * out: tensor cores, rounded inputs, sums in less than fp32 or in no fixed order, Winograd, FFT. */
-static const unsigned allowed[] = { [KP_CUDNN_FP32] = NOTE(STRICT_NAN_PROP) };
+ * out: rounded inputs, sums in less than fp32 or in no fixed order, Winograd, FFT. Tensor cores
+ * round float32 to TF32. */
+static const unsigned allowed[] = { [KP_PRECISION_FP32] = NOTE(STRICT_NAN_PROP),
+                                    [KP_PRECISION_TF32] = NOTE(STRICT_NAN_PROP) |
+                                                          NOTE(TENSOR_CORE) };
 
 /* ---- what cuDNN says about a plan ----------------------------------------------------------- */
 

@@ -22,6 +22,7 @@ static kp_status launch(const kp_cuda_backend *c, const kp_program *p, int step,
     const kp_cuda context = {
         .stream = c->stream,
         .blas = c->blas,
+        .precision = c->precision,
         .conv = c->conv,
         .scratch = plan->scratch,
         .active = plan->active,

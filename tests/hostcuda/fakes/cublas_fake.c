@@ -1,4 +1,5 @@
 /* cublas_fake.c: products in plain C; a sum runs in index order, in doubles, and is rounded once.
+ * Factors are rounded to what the precision has, though cuBLAS only may.
  *
  * Arguments that cuBLAS documents as errors get its status. Those that it does not look at and that
  * would do harm on a GPU (matrices of the result that overlap each other or an operand, addresses
@@ -22,7 +23,7 @@ typedef struct {
 __attribute__((noreturn, format(printf, 1, 2))) static void die(const char *format, ...) {
     va_list list;
     va_start(list, format);
-    fputs("cublasSgemmStridedBatched: ", stderr);
+    fputs("cublasGemmStridedBatchedEx: ", stderr);
     vfprintf(stderr, format, list);
     fputc('\n', stderr);
     va_end(list);
@@ -65,9 +66,31 @@ static void check_overlap(const matrix *c, const matrix *x, int batch) {
 typedef struct {
     matrix a, b, c;
     float *to; /* c */
+    int bits;  /* of fraction that factors lose */
     float alpha, beta;
     int count;
 } product;
+
+/* Of a float32's 23 bits of fraction; -1: not in the fake. */
+static int dropped_bits(cublasComputeType_t compute) {
+    switch (compute) {
+    case CUBLAS_COMPUTE_32F: return 0;
+    case CUBLAS_COMPUTE_32F_FAST_TF32: return 13;
+    case CUBLAS_COMPUTE_32F_FAST_16BF: return 16;
+    }
+    return -1;
+}
+
+/* To nearest, ties away from zero; infinities and NaN stay. */
+static double factor(float x, int bits) {
+    union {
+        float x;
+        uint32_t bits;
+    } is = { x };
+    if (bits && (is.bits & 0x7f800000) != 0x7f800000)
+        is.bits = (is.bits + (1u << (bits - 1))) >> bits << bits;
+    return (double)is.x;
+}
 
 enum { TILE = 4 }; /* of C, [TILE][TILE] sums at a time; A and B are padded to it with zeros */
 
@@ -82,13 +105,14 @@ static void multiply(const product *p, int batch) {
     if (!a_packed) die("no memory");
     for (int64_t l = 0; l < k; l++)
         for (int64_t i = 0; i < m; i++)
-            a_packed[l * rows + i] = (double)a[i * p->a.row_stride + l * p->a.column_stride];
+            a_packed[l * rows + i] = factor(a[i * p->a.row_stride + l * p->a.column_stride],
+                                            p->bits);
     for (int64_t j0 = 0; j0 < n; j0 += TILE) {
         const int64_t columns = n - j0 < TILE ? n - j0 : TILE;
         for (int64_t l = 0; l < k; l++)
             for (int64_t j = 0; j < columns; j++)
-                b_packed[l * TILE + j] = (double)
-                    b[l * p->b.row_stride + (j0 + j) * p->b.column_stride];
+                b_packed[l * TILE + j] =
+                    factor(b[l * p->b.row_stride + (j0 + j) * p->b.column_stride], p->bits);
         for (int64_t i0 = 0; i0 < m; i0 += TILE) {
             double sum[TILE][TILE] = { { 0 } };
             for (int64_t l = 0; l < k; l++)
@@ -111,24 +135,32 @@ static void multiply_all(void *context) {
     for (int i = 0; i < p->count; i++) multiply(p, i);
 }
 
-cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t handle, cublasOperation_t transa,
-                                         cublasOperation_t transb, int m, int n, int k,
-                                         const float *alpha, const float *A, int lda,
-                                         long long int strideA, const float *B, int ldb,
-                                         long long int strideB, const float *beta, float *C,
-                                         int ldc, long long int strideC, int batchCount) {
+cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation_t transa,
+                                          cublasOperation_t transb, int m, int n, int k,
+                                          const void *alpha, const void *A, cudaDataType Atype,
+                                          int lda, long long int strideA, const void *B,
+                                          cudaDataType Btype, int ldb, long long int strideB,
+                                          const void *beta, void *C, cudaDataType Ctype, int ldc,
+                                          long long int strideC, int batchCount,
+                                          cublasComputeType_t computeType, cublasGemmAlgo_t algo) {
+    const float *alpha_is = alpha, *beta_is = beta;
     if (!handle) return CUBLAS_STATUS_NOT_INITIALIZED;
     if (m < 0 || n < 0 || k < 0 || batchCount < 0 || !alpha || !beta || op_is_bad(transa) ||
         op_is_bad(transb) || ld_is_bad(transa, m, k, lda) || ld_is_bad(transb, k, n, ldb) ||
         ld_is_bad(CUBLAS_OP_N, m, n, ldc))
         return CUBLAS_STATUS_INVALID_VALUE;
+    int bits = dropped_bits(computeType);
+    if (Atype != CUDA_R_32F || Btype != CUDA_R_32F || Ctype != CUDA_R_32F || bits < 0 ||
+        algo != CUBLAS_GEMM_DEFAULT)
+        return CUBLAS_STATUS_NOT_SUPPORTED; /* by the fake */
     if (!m || !n || !batchCount) return CUBLAS_STATUS_SUCCESS;
     const product p = { .a = matrix_of("A", A, transa, m, k, lda, strideA),
                         .b = matrix_of("B", B, transb, k, n, ldb, strideB),
                         .c = matrix_of("C", C, CUBLAS_OP_N, m, n, ldc, strideC),
                         .to = C,
-                        .alpha = *alpha,
-                        .beta = *beta,
+                        .bits = bits,
+                        .alpha = *alpha_is,
+                        .beta = *beta_is,
                         .count = batchCount };
     check_address(&p.c);
     if (batchCount > 1 && llabs(strideC) < p.c.floats)

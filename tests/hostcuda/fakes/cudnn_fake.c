@@ -13,7 +13,7 @@
 #include "backend/cuda/cudnn_impl.h"
 #include "conv_fake.h"
 
-enum { TENSOR_CORES = CUDNN_FAKE_ENGINES, N_ENGINES, MAX_POINTERS = 4, WORKSPACE = 4096 };
+enum { TENSOR_CORES = CUDNN_FAKE_TENSOR_CORES, N_ENGINES = CUDNN_FAKE_ALL, MAX_POINTERS = 4, WORKSPACE = 4096 };
 
 cudnn_fake_machine cudnn_fake_has = { .is_missing = 1 };
 cudnn_fake_counts cudnn_fake_did;
@@ -345,7 +345,8 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
     const graph *g = &p->graph;
     int is_captured = hostcuda_is_capturing();
     if (!handle->stream || !p->is_final || !pack->is_final) return CUDNN_STATUS_BAD_PARAM;
-    if (p->engine == TENSOR_CORES) hostcuda_stop("cuDNN: tensor cores are used");
+    if (p->engine == TENSOR_CORES && !cudnn_fake_has.may_use_tensor_cores)
+        hostcuda_stop("cuDNN: tensor cores are used");
     if (cudnn_fake_has.how[p->engine] == CUDNN_FAKE_NEVER ||
         (cudnn_fake_has.how[p->engine] == CUDNN_FAKE_NOT_IN_CAPTURES && is_captured))
         return CUDNN_STATUS_EXECUTION_FAILED;
