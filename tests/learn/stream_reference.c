@@ -286,7 +286,7 @@ static void follow_closely(int which, const char *path, const json_t *want) {
 
 Test(stream_reference, every_trajectory_is_followed, .timeout = 900) {
     for (int i = 0; i < N_RUNS; i++) {
-        char file[KP_PATH];
+        char file[64];
         snprintf(file, sizeof file, "%s.leaky_relu.json.gz", runs[i].name);
         json_t *want = read_json(file);
         const char *best = runs[i].is_fused ? "fused" : "plain";
