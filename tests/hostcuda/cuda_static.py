@@ -6,6 +6,7 @@ and that bench/adam_model.c has both as they are. Reads ptxas' report, PTX, and 
     cuda_static.py NVCC SOURCE_DIR WORK_DIR        exit 0, or 1 with a line for each broken limit
 """
 import collections
+import concurrent.futures
 import glob
 import os
 import re
@@ -168,10 +169,16 @@ class Checker:
         sass = run(self.cuobjdump, "-sass", f"{base}.cubin") if self.cuobjdump else None
         return {e: (entries[e], reports[e]) for e in reports.keys() & entries.keys()}, sass
 
+    def compile_all(self, paths):
+        """On all cores, the last of the tables first: small networks take longest."""
+        pool = concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+        self.compiled = {(path, arch): pool.submit(self.compile, path, arch)
+                         for path in reversed(paths) for arch in ARCHITECTURES}
+
     def kernels(self, path, arch, parts):
         """Of each kernel of the file: where, what parts says of it, its memory accesses, its PTX. What holds
         for all of them is checked here."""
-        compiled, sass = self.compile(path, arch)
+        compiled, sass = self.compiled[path, arch].result()
         self.registers = {}
         file = f"{os.path.basename(path)} sm_{arch}"
         self.check(len(compiled) == len(parts), file, f"{len(compiled)} kernels, {len(parts)} in the table")
@@ -253,6 +260,7 @@ class Checker:
 
 def main(nvcc, source, work):
     checker = Checker(nvcc, source, work)
+    checker.compile_all([f"{folder}/{folder}" for folder in UPDATES] + [*LAYERS, *OTHERS, *NETWORKS])
     for arch in ARCHITECTURES:
         for folder, parts in UPDATES.items():
             checker.update(folder, arch, parts)
