@@ -173,7 +173,7 @@ kp_status kp_checkpoint_get(const kp_checkpoint *c, const char *name, kp_dtype t
     char seen[96], expected[96];
     kp_status st = find(c, name, type, &a, err);
     if (st) return st;
-    memcpy(want.shape, shape, (size_t)n_dims * sizeof *shape);
+    for (int i = 0; i < n_dims; i++) want.shape[i] = shape[i];
     if (a.n_dims != n_dims || memcmp(a.shape, want.shape, sizeof a.shape) != 0)
         return kp_fail(err, KP_STORAGE, "%s: %s is %s, expected %s; the configuration is another",
                        c->path, name, kp_array_describe(&a, seen),
