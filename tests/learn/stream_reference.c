@@ -109,6 +109,8 @@ static void open_run(run *r, int which, const char *path, int64_t samples, int64
     kp_err err = { "" };
     snprintf(length, sizeof length, "train.samples=%lld", (long long)samples);
     snprintf(rows, sizeof rows, "log.interval_steps=%lld", (long long)interval);
+    /* singular values take longer than the samples between them */
+    if (interval < EACH || samples > STRICT_SAMPLES) args[n++] = "diag.rank=false";
     snprintf(stream_path, sizeof stream_path, "stream.path=%s", path);
     for (int i = 0; i < 8 && runs[which].args[i]; i++) args[n++] = runs[which].args[i];
     cr_assert_eq(kp_config_load(&r->config, NULL, "stream-input-permuted-fashion", n, args, &err),
@@ -216,8 +218,9 @@ static void compare_row(run *r) {
                { "weight_l2", 1e-5 }, { "grad_l1", 1e-3 },    { "grad_l2", 1e-3 },
                { "grad_l0", 1e-3 },   { "weight_rank", 1e-9 } };
     for (size_t k = 0; k < KP_COUNT(of); k++)
-        expect_near(r, of[k].column, number(json_object_get(rows, of[k].column), i),
-                    of[k].relative);
+        if (r->config.diag.rank || strcmp(of[k].column, "weight_rank") != 0)
+            expect_near(r, of[k].column, number(json_object_get(rows, of[k].column), i),
+                        of[k].relative);
     /* of Madam's own limit they count the shares alone */
     if (!json_is_array(json_array_get(counts, i)) || r->config.optim.rule == KP_RULE_MADAM) return;
     for (int t = 0; t < r->s->T; t++) {
