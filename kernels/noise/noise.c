@@ -1,105 +1,100 @@
-/* noise.c: a slice is a run of groups of four columns, with all outputs of each, 16 at a time. */
+/* noise.c: a slice is a run of groups of four columns, with all outputs of each, a vector at a
+ * time. */
 #include "noise.h"
+#include "vec_elementary.h"
 
-#include <string.h>
-
-#ifdef __AVX2__
-#include <immintrin.h>
-#endif
-
-enum { GROUPS_A_SLICE = 16, LANES = 16, COLUMNS = KP_NOISE_COLUMNS };
+enum { GROUPS_A_SLICE = 16, COLUMNS = KP_NOISE_COLUMNS };
 
 static int n_slices(const void *args) {
     return (((const kp_noise_args *)args)->n_groups + GROUPS_A_SLICE - 1) / GROUPS_A_SLICE;
 }
 
-/* kp_philox of LANES counters, a word in 64 bits. The compiler does not see that a product of 32
- * bits by 32 is one instruction; nobody reads the upper halves that are left behind in x1 and x3.
- */
-#ifdef __AVX2__
-enum { AT_ONCE = 2, WIDTH = 4 }; /* vectors, whose chains of products overlap, of so many lanes */
-static void philox_rounds(uint64_t seed, uint64_t x[COLUMNS][LANES]) {
-    const __m256i m0 = _mm256_set1_epi64x(0xD2511F53), m1 = _mm256_set1_epi64x(0xCD9E8D57);
-    for (int l = 0; l < LANES; l += AT_ONCE * WIDTH) {
-        __m256i v[AT_ONCE][COLUMNS];
-        uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-        for (int i = 0; i < AT_ONCE; i++)
-            for (int k = 0; k < COLUMNS; k++)
-                v[i][k] = _mm256_loadu_si256((__m256i *)&x[k][l + i * WIDTH]);
-        for (int round = 0; round < KP_PHILOX_ROUNDS; round++) {
-            const __m256i key0 = _mm256_set1_epi64x(k0), key1 = _mm256_set1_epi64x(k1);
-            for (int i = 0; i < AT_ONCE; i++) {
-                __m256i a = _mm256_mul_epu32(m0, v[i][0]), b = _mm256_mul_epu32(m1, v[i][2]);
-                __m256i c = _mm256_xor_si256(v[i][1], key0), d = _mm256_xor_si256(v[i][3], key1);
-                v[i][0] = _mm256_xor_si256(_mm256_srli_epi64(b, 32), c);
-                v[i][1] = b;
-                v[i][2] = _mm256_xor_si256(_mm256_srli_epi64(a, 32), d);
-                v[i][3] = a;
-            }
-            k0 += KP_PHILOX_K0, k1 += KP_PHILOX_K1;
-        }
-        for (int i = 0; i < AT_ONCE; i++)
-            for (int k = 0; k < COLUMNS; k++)
-                _mm256_storeu_si256((__m256i *)&x[k][l + i * WIDTH], v[i][k]);
-    }
-}
-#else
-static void philox_rounds(uint64_t seed, uint64_t x[COLUMNS][LANES]) {
-    for (int l = 0; l < LANES; l++) {
-        uint64_t counter = (x[1][l] << 32) + x[0][l];
-        kp_philox_block b = kp_philox(seed, (uint32_t)x[2][l], counter);
-        for (int k = 0; k < COLUMNS; k++) x[k][l] = b.x[k];
-    }
-}
-#endif
+typedef struct {
+    kp_vec_wide of[KP_PHILOX_ROUNDS][2];
+} keys;
 
-static void draw_blocks(uint64_t seed, uint32_t stream, uint64_t counter, uint64_t stride,
-                        uint32_t word[COLUMNS][LANES]) {
-    uint64_t x[COLUMNS][LANES];
-    for (int l = 0; l < LANES; l++) {
-        uint64_t c = counter + (uint64_t)l * stride;
-        x[0][l] = (uint32_t)c, x[1][l] = c >> 32, x[2][l] = stream, x[3][l] = 0;
+static keys keys_of(uint64_t seed) {
+    keys k;
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    for (int round = 0; round < KP_PHILOX_ROUNDS; round++) {
+        k.of[round][0] = (kp_vec_wide){ 0 } + k0;
+        k.of[round][1] = (kp_vec_wide){ 0 } + k1;
+        k0 += KP_PHILOX_K0, k1 += KP_PHILOX_K1;
     }
-    philox_rounds(seed, x);
+    return k;
+}
+
+/* kp_philox of KP_VEC counters, `stride` apart. Those of even and of odd outputs lie in vectors of
+ * their own, a word in the lower half of 64 bits: then a product of words is one instruction.
+ * Nobody reads what is left in the upper halves. */
+KP_HD void draw_blocks(const keys *key, uint32_t stream, uint64_t counter, uint64_t stride,
+                       kp_vec_words word[COLUMNS]) {
+    enum { WIDE = KP_VEC / 2 };
+    const kp_vec_wide m0 = (kp_vec_wide){ 0 } + 0xD2511F53u, m1 = (kp_vec_wide){ 0 } + 0xCD9E8D57u;
+    kp_vec_wide v[2][COLUMNS]; /* of even outputs, of odd ones */
+    kp_vec_wide place = { 0 };
+    for (int l = 0; l < WIDE; l++) place[l] = 2 * (uint64_t)l;
+    for (int odd = 0; odd < 2; odd++) {
+        v[odd][0] = kp_vec_product(place + (uint64_t)odd, (kp_vec_wide){ 0 } + stride) + counter;
+        v[odd][1] = v[odd][0] >> 32;
+        v[odd][2] = (kp_vec_wide){ 0 } + stream;
+        v[odd][3] = (kp_vec_wide){ 0 };
+    }
+    KP_UNROLL for (int round = 0; round < KP_PHILOX_ROUNDS; round++)
+        KP_UNROLL for (int odd = 0; odd < 2; odd++) {
+        kp_vec_wide *x = v[odd];
+        kp_vec_wide a = kp_vec_product(m0, x[0]), b = kp_vec_product(m1, x[2]);
+        x[0] = (b >> 32) ^ x[1] ^ key->of[round][0];
+        x[1] = b;
+        x[2] = (a >> 32) ^ x[3] ^ key->of[round][1];
+        x[3] = a;
+    }
     for (int k = 0; k < COLUMNS; k++)
-        for (int l = 0; l < LANES; l++) word[k][l] = (uint32_t)x[k][l];
+        word[k] = (kp_vec_words)((v[0][k] & 0xffffffffu) | v[1][k] << 32);
 }
 
-static void draw_random(const kp_noise_args *a, const kp_noise_hyper *h, int tensor, int group,
-                        int out, float z[COLUMNS][LANES]) {
+/* kp_normal_pair */
+static void normal_pair(kp_vec_words x, kp_vec_words y, kp_vec *first, kp_vec *second) {
+    kp_vec u = kp_vec_of_words((x >> 8) + 1u) * 0x1p-24f, c, s;
+    kp_vec r = kp_vec_sqrt(-2.0f * kp_vec_ln(u));
+    kp_vec_cos_sin_turn(y >> 8, &c, &s);
+    *first = r * c;
+    *second = r * s;
+}
+
+static void draw_random(const kp_noise_args *a, const kp_noise_hyper *h, const keys *key,
+                        int tensor, int group, int out, kp_vec z[COLUMNS]) {
     const kp_noise_tensor *t = &a->tensor[tensor];
-    uint32_t x[COLUMNS][LANES];
+    kp_vec_words x[COLUMNS];
     uint64_t stride = (uint64_t)kp_noise_groups(t);
-    draw_blocks(h->seed, kp_noise_stream(a, tensor),
+    draw_blocks(key, kp_noise_stream(a, tensor),
                 kp_noise_counter(h, group) + (uint64_t)out * stride, stride, x);
-    if (a->as_initialiser) {
+    if (a->as_initialiser) /* kp_noise_uniform */
         for (int k = 0; k < COLUMNS; k++)
-            for (int l = 0; l < LANES; l++) z[k][l] = kp_noise_uniform(x[k][l], t->init_bound);
-        return;
-    }
-    for (int k = 0; k < COLUMNS; k += 2)
-        for (int l = 0; l < LANES; l++)
-            kp_normal_pair(x[k][l], x[k + 1][l], &z[k][l], &z[k + 1][l]);
+            z[k] = (2.0f * (kp_vec_of_words(x[k] >> 8) * 0x1p-24f) - 1.0f) * t->init_bound;
+    else
+        for (int k = 0; k < COLUMNS; k += 2) normal_pair(x[k], x[k + 1], &z[k], &z[k + 1]);
 }
 
 static void draw_hash(const kp_noise_args *a, const kp_noise_hyper *h, int tensor, int group,
-                      int out, float z[COLUMNS][LANES]) {
+                      int out, kp_vec z[COLUMNS]) {
     for (int k = 0; k < COLUMNS; k++)
-        for (int l = 0; l < LANES; l++)
+        for (int l = 0; l < KP_VEC; l++)
             z[k][l] = kp_noise_hash_at(a, h->step, tensor, out + l, COLUMNS * group + k);
 }
 
-static void fill_group(const kp_noise_args *a, const kp_noise_hyper *h, int tensor, int group,
-                       float *noise) {
+static void fill_group(const kp_noise_args *a, const kp_noise_hyper *h, const keys *key, int tensor,
+                       int group, float *noise) {
     const kp_noise_tensor *t = &a->tensor[tensor];
-    float z[COLUMNS][LANES];
     int first = COLUMNS * group, columns = t->n_in - first < COLUMNS ? t->n_in - first : COLUMNS;
-    for (int out = 0; out < t->n_out; out += LANES) {
-        int lanes = t->n_out - out < LANES ? t->n_out - out : LANES;
-        (a->kind == KP_NOISE_RANDOM ? draw_random : draw_hash)(a, h, tensor, group, out, z);
+    for (int out = 0; out < t->n_out; out += KP_VEC) {
+        int lanes = t->n_out - out < KP_VEC ? t->n_out - out : KP_VEC;
+        kp_vec z[COLUMNS];
+        if (a->kind == KP_NOISE_RANDOM) draw_random(a, h, key, tensor, group, out, z);
+        else draw_hash(a, h, tensor, group, out, z);
         for (int k = 0; k < columns; k++) {
             float *to = noise + t->offset + a->place[t->column + first + k] + out * t->out_stride;
-            if (t->out_stride == 1) memcpy(to, z[k], (size_t)lanes * sizeof *to);
+            if (t->out_stride == 1 && lanes == KP_VEC) kp_vec_store(to, z[k]);
             else
                 for (int l = 0; l < lanes; l++) to[l * t->out_stride] = z[k][l];
         }
@@ -113,9 +108,11 @@ static void run(const void *args, int member, int slice, void *scratch) {
     int end = (slice + 1) * GROUPS_A_SLICE, tensor = 0;
     if (end > a->n_groups) end = a->n_groups;
     if (!(h.wanted >> a->draw & 1u)) return;
+    const keys key = keys_of(h.seed);
     for (int g = slice * GROUPS_A_SLICE; g < end; g++) {
         while (tensor + 1 < a->n_tensors && a->tensor[tensor + 1].first_group <= g) tensor++;
-        fill_group(a, &h, tensor, g - a->tensor[tensor].first_group, a->noise + member * a->N);
+        fill_group(a, &h, &key, tensor, g - a->tensor[tensor].first_group,
+                   a->noise + member * a->N);
     }
 }
 
