@@ -38,52 +38,46 @@ kp_status kp_dqn_start(void *learner, kp_err *err) { return new_games(learner, 0
 
 /* ---- small arrays ---------------------------------------------------------------------------- */
 
-/* Where state goes to or comes from: one of the two. So one list of names serves saving and
- * loading. */
-typedef struct {
-    kp_checkpoint_writer *to;
-    const kp_checkpoint *from;
-} state_io;
-
-static kp_status pass(const state_io *io, const char *name, kp_dtype type, int n_dims,
-                      const int64_t *shape, void *data, kp_err *err) {
-    return io->to ? kp_checkpoint_add(io->to, name, type, n_dims, shape, data, err)
-                  : kp_checkpoint_get(io->from, name, type, n_dims, shape, data, err);
-}
-
-static kp_status pass_small(kp_dqn *d, const state_io *io, kp_err *err) {
+static kp_status pass_small(kp_dqn *d, const kp_checkpoint_io *io, kp_err *err) {
     int64_t P[1] = { d->P };
     _Static_assert(sizeof(kp_td_sums) == 3 * sizeof(int64_t) &&
                        sizeof(kp_tensor_tally) == 2 * sizeof(int64_t) &&
                        sizeof(kp_dqn_interval) == 5 * sizeof(int64_t) &&
                        sizeof(kp_member_progress) == 5 * sizeof(int64_t),
                    "rows of 8-byte numbers");
-    kp_status st = pass(io, "dqn.active", KP_U8, 1, P, d->active, err);
+    kp_status st = kp_checkpoint_pass(io, "dqn.active", KP_U8, 1, P, d->active, err);
     if (!st)
-        st = pass(io, "dqn.optimizer_steps", KP_I64, 1, P,
-                  kp_optim_steps(kp_dqn_update_optim(d->update)), err);
+        st = kp_checkpoint_pass(io, "dqn.optimizer_steps", KP_I64, 1, P,
+                                kp_optim_steps(kp_dqn_update_optim(d->update)), err);
     /* counts and doubles side by side: kept as bits */
-    if (!st) st = pass(io, "dqn.interval", KP_U64, 2, (int64_t[]){ d->P, 5 }, d->interval, err);
-    if (!st) st = pass(io, "dqn.sums", KP_U64, 2, (int64_t[]){ d->P, 3 }, d->sums, err);
-    if (!st) st = pass(io, "dqn.tally", KP_U64, 3, (int64_t[]){ d->P, d->T, 2 }, d->tally, err);
-    if (!st) st = pass(io, "dqn.gradient_l2", KP_F32, 1, P, d->grad_l2, err);
     if (!st)
-        st = pass(io, "dqn.progress", KP_U64, 2, (int64_t[]){ d->P, 5 }, d->member_progress, err);
+        st = kp_checkpoint_pass(io, "dqn.interval", KP_U64, 2, (int64_t[]){ d->P, 5 }, d->interval,
+                                err);
+    if (!st)
+        st = kp_checkpoint_pass(io, "dqn.sums", KP_U64, 2, (int64_t[]){ d->P, 3 }, d->sums, err);
+    if (!st)
+        st = kp_checkpoint_pass(io, "dqn.tally", KP_U64, 3, (int64_t[]){ d->P, d->T, 2 }, d->tally,
+                                err);
+    if (!st) st = kp_checkpoint_pass(io, "dqn.gradient_l2", KP_F32, 1, P, d->grad_l2, err);
+    if (!st)
+        st = kp_checkpoint_pass(io, "dqn.progress", KP_U64, 2, (int64_t[]){ d->P, 5 },
+                                d->member_progress, err);
     return st;
 }
 
-static kp_status pass_counters(kp_dqn *d, const state_io *io, kp_err *err) {
+static kp_status pass_counters(kp_dqn *d, const kp_checkpoint_io *io, kp_err *err) {
     int64_t
         *all[N_COUNTERS] = { &d->agent_step,   &d->updates,     &d->settled,     &d->fill_end,
                              &d->fill_updates, &d->evaluations, &d->row_updates, &d->gradient_at },
         value[N_COUNTERS];
     for (int i = 0; i < N_COUNTERS; i++) value[i] = *all[i];
-    kp_status st = pass(io, "dqn.counters", KP_I64, 1, (int64_t[]){ N_COUNTERS }, value, err);
+    kp_status st = kp_checkpoint_pass(io, "dqn.counters", KP_I64, 1, (int64_t[]){ N_COUNTERS },
+                                      value, err);
     for (int i = 0; !st && i < N_COUNTERS; i++) *all[i] = value[i];
     return st;
 }
 
-static kp_status pass_weights(kp_dqn *d, const state_io *io, kp_err *err) {
+static kp_status pass_weights(kp_dqn *d, const kp_checkpoint_io *io, kp_err *err) {
     const kp_layout *l = kp_net_layout(kp_dqn_update_net(d->update));
     kp_optim *optim = kp_dqn_update_optim(d->update);
     struct {
@@ -96,13 +90,11 @@ static kp_status pass_weights(kp_dqn *d, const state_io *io, kp_err *err) {
         all[n].buffer = kp_optim_moment(optim, i, &all[n].group);
     kp_status st = KP_OK;
     for (int i = 0; !st && i < n; i++)
-        st = io->to
-                 ? kp_weights_save(io->to, all[i].group, l, d->backend, d->P, all[i].buffer, err)
-                 : kp_weights_load(io->from, all[i].group, l, d->backend, d->P, all[i].buffer, err);
+        st = kp_weights_pass(io, all[i].group, l, d->backend, d->P, all[i].buffer, err);
     return st;
 }
 
-static kp_status pass_state(kp_dqn *d, const state_io *io, kp_err *err) {
+static kp_status pass_state(kp_dqn *d, const kp_checkpoint_io *io, kp_err *err) {
     kp_status st = pass_counters(d, io, err);
     if (!st) st = pass_small(d, io, err);
     return st ? st : pass_weights(d, io, err);
@@ -170,7 +162,7 @@ kp_status kp_dqn_save(void *learner, kp_checkpoint_writer *w, int with_replay, k
         st = kp_backend_download(d->backend, d->sums, kp_dqn_update_sums(d->update),
                                  (size_t)d->P * sizeof *d->sums, err);
     if (!st) st = kp_dqn_measure(d, err);
-    if (!st) st = pass_state(d, &(state_io){ .to = w }, err);
+    if (!st) st = pass_state(d, &(kp_checkpoint_io){ .to = w }, err);
     if (!st && with_replay) st = save_envs(d, w, err);
     if (!st && with_replay) st = save_replay(d, w, err);
     return st;
@@ -190,7 +182,7 @@ kp_status kp_dqn_load(void *learner, const kp_checkpoint *r, kp_err *err) {
     kp_dqn *d = learner;
     const void *index = NULL;
     size_t n = 0;
-    kp_status st = pass_state(d, &(state_io){ .from = r }, err);
+    kp_status st = pass_state(d, &(kp_checkpoint_io){ .from = r }, err);
     if (!st) st = kp_optim_set_tally(kp_dqn_update_optim(d->update), d->tally, err);
     if (!st)
         st = kp_backend_upload(d->backend, kp_dqn_update_sums(d->update), d->sums,

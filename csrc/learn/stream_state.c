@@ -13,61 +13,54 @@
 #include "stream_impl.h"
 #include "weights.h"
 
-/* Where state goes to or comes from: one of the two. So one list of names serves saving and
- * loading. */
-typedef struct {
-    kp_checkpoint_writer *to;
-    const kp_checkpoint *from;
-} state_io;
-
-static kp_status pass(const state_io *io, const char *name, kp_dtype type, int n_dims,
-                      const int64_t *shape, void *data, kp_err *err) {
-    return io->to ? kp_checkpoint_add(io->to, name, type, n_dims, shape, data, err)
-                  : kp_checkpoint_get(io->from, name, type, n_dims, shape, data, err);
-}
-
-static kp_status pass_counters(kp_stream *s, const state_io *io, kp_err *err) {
+static kp_status pass_counters(kp_stream *s, const kp_checkpoint_io *io, kp_err *err) {
     int64_t value[2] = { s->sample, s->row_sample };
-    kp_status st = pass(io, "stream.counters", KP_I64, 1, (int64_t[]){ 2 }, value, err);
+    kp_status st = kp_checkpoint_pass(io, "stream.counters", KP_I64, 1, (int64_t[]){ 2 }, value,
+                                      err);
     if (!st) s->sample = value[0], s->row_sample = value[1];
     return st;
 }
 
-static kp_status pass_small(kp_stream *s, const state_io *io, kp_err *err) {
+static kp_status pass_small(kp_stream *s, const kp_checkpoint_io *io, kp_err *err) {
     int64_t P[1] = { s->P };
     _Static_assert(sizeof(kp_tensor_tally) == 2 * sizeof(int64_t) &&
                        sizeof(kp_stream_sums) == 5 * sizeof(double) &&
                        sizeof(kp_member_progress) == 5 * sizeof(int64_t),
                    "rows of 8-byte numbers");
-    kp_status st = pass(io, "stream.active", KP_U8, 1, P, s->active, err);
-    if (!st) st = pass(io, "stream.optimizer_steps", KP_I64, 1, P, kp_optim_steps(s->optim), err);
-    if (!st) st = pass(io, "stream.sums", KP_F64, 2, (int64_t[]){ s->P, 5 }, s->sums, err);
-    /* counts, or counts and doubles, side by side: kept as bits */
-    if (!st) st = pass(io, "stream.tally", KP_U64, 3, (int64_t[]){ s->P, s->T, 2 }, s->tally, err);
+    kp_status st = kp_checkpoint_pass(io, "stream.active", KP_U8, 1, P, s->active, err);
     if (!st)
-        st = pass(io, "stream.progress", KP_U64, 2, (int64_t[]){ s->P, 5 }, s->member_progress,
-                  err);
+        st = kp_checkpoint_pass(io, "stream.optimizer_steps", KP_I64, 1, P,
+                                kp_optim_steps(s->optim), err);
+    if (!st)
+        st = kp_checkpoint_pass(io, "stream.sums", KP_F64, 2, (int64_t[]){ s->P, 5 }, s->sums, err);
+    /* counts, or counts and doubles, side by side: kept as bits */
+    if (!st)
+        st = kp_checkpoint_pass(io, "stream.tally", KP_U64, 3, (int64_t[]){ s->P, s->T, 2 },
+                                s->tally, err);
+    if (!st)
+        st = kp_checkpoint_pass(io, "stream.progress", KP_U64, 2, (int64_t[]){ s->P, 5 },
+                                s->member_progress, err);
     if (!st && s->ever_active)
-        st = pass(io, "stream.ever_active", KP_U8, 2, (int64_t[]){ s->P, s->shape.n_hidden },
-                  s->ever_active_host, err);
+        st = kp_checkpoint_pass(io, "stream.ever_active", KP_U8, 2,
+                                (int64_t[]){ s->P, s->shape.n_hidden }, s->ever_active_host, err);
     return st;
 }
 
-static kp_status pass_weights(kp_stream *s, const state_io *io, kp_err *err) {
+static kp_status pass_weights(kp_stream *s, const kp_checkpoint_io *io, kp_err *err) {
     kp_status st = KP_OK;
     for (int i = -1; !st && i < kp_optim_n_moments(s->optim); i++) {
         const char *group = "theta";
         float *buffer = i < 0 ? s->theta : kp_optim_moment(s->optim, i, &group);
-        st = io->to ? kp_weights_save(io->to, group, &s->layout, s->backend, s->P, buffer, err)
-                    : kp_weights_load(io->from, group, &s->layout, s->backend, s->P, buffer, err);
+        st = kp_weights_pass(io, group, &s->layout, s->backend, s->P, buffer, err);
     }
     return st;
 }
 
-static kp_status pass_state(kp_stream *s, const state_io *io, kp_err *err) {
+static kp_status pass_state(kp_stream *s, const kp_checkpoint_io *io, kp_err *err) {
     kp_status st = pass_counters(s, io, err);
     if (!st) st = pass_small(s, io, err);
-    return st ? st : pass_weights(s, io, err);
+    if (!st) st = pass_weights(s, io, err);
+    return st ? st : kp_units_pass(s->units, io, err);
 }
 
 static size_t units_bytes(const kp_stream *s) { return (size_t)s->P * (size_t)s->shape.n_hidden; }
@@ -79,14 +72,12 @@ kp_status kp_stream_save(void *learner, kp_checkpoint_writer *w, int with_replay
     if (!st && s->ever_active)
         st = kp_backend_download(s->backend, s->ever_active_host, s->ever_active, units_bytes(s),
                                  err);
-    if (!st) st = pass_state(s, &(state_io){ .to = w }, err);
-    return st ? st : kp_units_save(s->units, w, err);
+    return st ? st : pass_state(s, &(kp_checkpoint_io){ .to = w }, err);
 }
 
 kp_status kp_stream_load(void *learner, const kp_checkpoint *r, kp_err *err) {
     kp_stream *s = learner;
-    kp_status st = pass_state(s, &(state_io){ .from = r }, err);
-    if (!st) st = kp_units_load(s->units, r, err);
+    kp_status st = pass_state(s, &(kp_checkpoint_io){ .from = r }, err);
     if (!st) st = kp_optim_set_tally(s->optim, s->tally, err);
     if (!st && s->ever_active)
         st = kp_backend_upload(s->backend, s->ever_active, s->ever_active_host, units_bytes(s),

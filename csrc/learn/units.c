@@ -143,36 +143,24 @@ kp_status kp_units_replaced(kp_units *u, int64_t *cbp, int64_t *redo, kp_err *er
     return st;
 }
 
-/* To or from a checkpoint: one of the two, so that one list of arrays serves both. */
-static kp_status pass(kp_units *u, const array *a, kp_checkpoint_writer *to,
-                      const kp_checkpoint *from, kp_err *err) {
+static kp_status pass(kp_units *u, const array *a, const kp_checkpoint_io *io, kp_err *err) {
     const int64_t shape[2] = { u->P, a->n };
     void *host = malloc(a->bytes);
     kp_status st = host ? KP_OK
                         : kp_fail(err, KP_BAD_CONFIG, "checkpoint: out of host memory for %s",
                                   a->name);
-    if (!st && to) st = kp_backend_download(u->backend, host, *a->memory, a->bytes, err);
-    if (!st && to) st = kp_checkpoint_add(to, a->name, a->type, 2, shape, host, err);
-    if (!st && from) st = kp_checkpoint_get(from, a->name, a->type, 2, shape, host, err);
-    if (!st && from) st = kp_backend_upload(u->backend, *a->memory, host, a->bytes, err);
+    if (!st && io->to) st = kp_backend_download(u->backend, host, *a->memory, a->bytes, err);
+    if (!st) st = kp_checkpoint_pass(io, a->name, a->type, 2, shape, host, err);
+    if (!st && io->from) st = kp_backend_upload(u->backend, *a->memory, host, a->bytes, err);
     free(host);
     return st;
 }
 
-static kp_status pass_all(kp_units *u, kp_checkpoint_writer *to, const kp_checkpoint *from,
-                          kp_err *err) {
+kp_status kp_units_pass(kp_units *u, const kp_checkpoint_io *io, kp_err *err) {
     kp_status st = KP_OK;
     for (int i = 0; !st && i < u->n_arrays; i++)
-        if (u->array[i].name) st = pass(u, &u->array[i], to, from, err);
+        if (u->array[i].name) st = pass(u, &u->array[i], io, err);
     return st;
-}
-
-kp_status kp_units_save(kp_units *u, kp_checkpoint_writer *writer, kp_err *err) {
-    return pass_all(u, writer, NULL, err);
-}
-
-kp_status kp_units_load(kp_units *u, const kp_checkpoint *checkpoint, kp_err *err) {
-    return pass_all(u, NULL, checkpoint, err);
 }
 
 void kp_units_close(kp_units *u) {

@@ -3,7 +3,7 @@
  *
  *     st = kp_units_open(&units, backend, &shape, layout, P, &options, optim, theta, work, &err);
  *     st = kp_units_add(units, program, &err);      after kp_optim_add_update, before mlp_after
- *     st = kp_units_save(units, writer, &err);      with the rest of the learner's state
+ *     st = kp_units_pass(units, &io, &err);         with the rest of the learner's state
  *     kp_units_close(units);
  *
  * The order is gradient, penalties, rule, clip, cbp, redo; so a loss after the update is that of the
@@ -43,7 +43,6 @@ kp_status kp_units_add(kp_units *units, kp_program *program, kp_err *err);
 kp_status kp_units_replaced(kp_units *units, int64_t *cbp, int64_t *redo, kp_err *err);
 
 /* All state, as arrays "cbp.*" and "redo.*". */
-kp_status kp_units_save(kp_units *units, kp_checkpoint_writer *writer, kp_err *err);
-kp_status kp_units_load(kp_units *units, const kp_checkpoint *checkpoint, kp_err *err);
+kp_status kp_units_pass(kp_units *units, const kp_checkpoint_io *io, kp_err *err);
 
 void kp_units_close(kp_units *units); /* NULL is fine */

@@ -17,8 +17,8 @@ static void name_of(char name[96], const char *group, const kp_tensor *t) {
     snprintf(name, 96, "%s/%s", group, t->name);
 }
 
-kp_status kp_weights_save(kp_checkpoint_writer *writer, const char *group, const kp_layout *layout,
-                          kp_backend *backend, int P, const float *buffer, kp_err *err) {
+static kp_status save(kp_checkpoint_writer *writer, const char *group, const kp_layout *layout,
+                      kp_backend *backend, int P, const float *buffer, kp_err *err) {
     size_t bytes = (size_t)P * (size_t)layout->N * sizeof(float);
     float *host = malloc(bytes);
     if (!host) return kp_fail(err, KP_BAD_CONFIG, "checkpoint: out of host memory for %s", group);
@@ -61,4 +61,10 @@ kp_status kp_weights_load(const kp_checkpoint *checkpoint, const char *group,
     if (!st) st = kp_backend_upload(backend, buffer, host, floats * sizeof *host, err);
     free(host);
     return st;
+}
+
+kp_status kp_weights_pass(const kp_checkpoint_io *io, const char *group, const kp_layout *layout,
+                          kp_backend *backend, int P, float *buffer, kp_err *err) {
+    return io->to ? save(io->to, group, layout, backend, P, buffer, err)
+                  : kp_weights_load(io->from, group, layout, backend, P, buffer, err);
 }

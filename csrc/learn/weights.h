@@ -6,7 +6,7 @@
 #include "run/checkpoint.h"
 
 /* buffer: [P][N] backend memory; group: "theta", "target", "m". */
-kp_status kp_weights_save(kp_checkpoint_writer *writer, const char *group, const kp_layout *layout,
-                          kp_backend *backend, int P, const float *buffer, kp_err *err);
 kp_status kp_weights_load(const kp_checkpoint *checkpoint, const char *group, const kp_layout *layout,
+                          kp_backend *backend, int P, float *buffer, kp_err *err);
+kp_status kp_weights_pass(const kp_checkpoint_io *io, const char *group, const kp_layout *layout,
                           kp_backend *backend, int P, float *buffer, kp_err *err);

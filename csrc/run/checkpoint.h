@@ -59,6 +59,16 @@ int64_t kp_checkpoint_step(const kp_checkpoint *checkpoint);
 kp_status kp_checkpoint_get(const kp_checkpoint *checkpoint, const char *name, kp_dtype type, int n_dims,
                             const int64_t *shape, void *data, kp_err *err);
 
+/* Where state goes to or comes from: one of the two, so that one list of names serves saving and loading. */
+typedef struct {
+    kp_checkpoint_writer *to;
+    const kp_checkpoint *from;
+} kp_checkpoint_io;
+
+/* kp_checkpoint_add or kp_checkpoint_get. */
+kp_status kp_checkpoint_pass(const kp_checkpoint_io *io, const char *name, kp_dtype type, int n_dims,
+                             const int64_t *shape, void *data, kp_err *err);
+
 /* The array itself, whatever its length: borrowed until close, aligned to nothing. *n: elements. */
 kp_status kp_checkpoint_borrow(const kp_checkpoint *checkpoint, const char *name, kp_dtype type,
                                const void **data, size_t *n, kp_err *err);

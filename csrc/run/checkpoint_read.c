@@ -182,6 +182,12 @@ kp_status kp_checkpoint_get(const kp_checkpoint *c, const char *name, kp_dtype t
     return KP_OK;
 }
 
+kp_status kp_checkpoint_pass(const kp_checkpoint_io *io, const char *name, kp_dtype type,
+                             int n_dims, const int64_t *shape, void *data, kp_err *err) {
+    return io->to ? kp_checkpoint_add(io->to, name, type, n_dims, shape, data, err)
+                  : kp_checkpoint_get(io->from, name, type, n_dims, shape, data, err);
+}
+
 kp_status kp_checkpoint_borrow(const kp_checkpoint *c, const char *name, kp_dtype type,
                                const void **out, size_t *n, kp_err *err) {
     kp_array a;

@@ -260,7 +260,7 @@ template <bool CLUSTER> struct kp_mlp_team {
         const float *z = logits();
         float *expz = shared + room.expz, largest = z[0], sum;
         for (int k = 1; k < n; k++) largest = z[k] > largest ? z[k] : largest;
-        for (int k = (int)threadIdx.x; k < n; k += (int)blockDim.x) expz[k] = kp_exp_below0(z[k] - largest);
+        for (int k = (int)threadIdx.x; k < n; k += (int)blockDim.x) expz[k] = kp_exp(z[k] - largest);
         __syncthreads();
         sum = expz[0];
         for (int k = 1; k < n; k++) sum += expz[k];

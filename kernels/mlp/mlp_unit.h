@@ -21,7 +21,7 @@
 #define KP_MLP_SATURATED 0.9f
 
 /* Below 0.625 an odd polynomial (Moshier's, Cephes tanhf), above by exp; within 2 units in the last place.
- * Our own for the reason that kp_exp_below0 has. */
+ * Our own for the reason that elementary.h has. */
 KP_HD float kp_mlp_tanh(float z) {
     float size = fabsf(z), square = z * z;
     float near0 = fmaf(square, -5.70498872745e-3f, 2.06390887954e-2f);
@@ -29,7 +29,7 @@ KP_HD float kp_mlp_tanh(float z) {
     near0 = fmaf(near0, square, 1.33314422036e-1f);
     near0 = fmaf(near0, square, -3.33332819422e-1f);
     near0 = fmaf(near0 * square, z, z);
-    float e = kp_exp_below0(-2.0f * size);
+    float e = kp_exp(-2.0f * size);
     float far = copysignf(1.0f - 2.0f * e / (1.0f + e), z);
     return size < 0.625f ? near0 : far;
 }

@@ -483,7 +483,7 @@ static void save(world *w, const char *folder) {
     kp_checkpoint_writer *writer = NULL;
     kp_err err = { "" };
     kp_status st = kp_checkpoint_begin(&writer, folder, 1, &err);
-    if (!st) st = kp_units_save(w->units, writer, &err);
+    if (!st) st = kp_units_pass(w->units, &(kp_checkpoint_io){ .to = writer }, &err);
     if (!st) st = kp_checkpoint_commit(writer, 1, &err);
     cr_assert_eq(st, KP_OK, "%s", err.text);
 }
@@ -493,7 +493,7 @@ static kp_status load(world *w, const char *folder, kp_err *err) {
     char warning[512];
     kp_status st = kp_checkpoint_open(&checkpoint, folder, warning, err);
     cr_assert_eq(st, KP_OK, "%s", err->text);
-    st = kp_units_load(w->units, checkpoint, err);
+    st = kp_units_pass(w->units, &(kp_checkpoint_io){ .from = checkpoint }, err);
     kp_checkpoint_close(checkpoint);
     return st;
 }
