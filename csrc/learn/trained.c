@@ -114,7 +114,8 @@ static kp_status open_all(kp_trained *t, const char *dir, const kp_trained_optio
     if (st || !c) return st;
     st = open_members(t, c, o->episodes, err);
     if (!st) st = kp_backend_open(&t->backend, t->member->device, t->member->threads, err);
-    if (!st) st = kp_backend_set_precision(t->backend, (kp_precision)t->member->precision, err);
+    if (!st && kp_backend_kind(t->backend) != KP_CPU) /* which may play what a GPU has trained */
+        st = kp_backend_set_precision(t->backend, (kp_precision)t->member->precision, err);
     if (!st) st = open_net(t, c, err);
     t->agent_step = kp_checkpoint_step(c);
     if (!st) st = open_evaluator(t, o->epsilon, err);
