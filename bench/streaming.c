@@ -322,7 +322,7 @@ static const rule rules[] = {
     { "sgd", "", 0, { SGD, NO_CLIP } },
     { "sgd + clip, plain", "the gradient goes through memory", 0, { SGD, PLAIN } },
     { "momentum + clip", "a second array", 0, { SGD, "optim.momentum=0.9" } },
-    { "l2 + clip", "", 0, { SGD, "optim.l2=1e-4" } },
+    { "l2 + clip", "reads each weight once more", 0, { SGD, "optim.l2=1e-4" } },
     { "l2init + clip", "reads the first weights", 0, { SGD, "optim.l2init=1e-4" } },
     { "s&p + clip",
       "plain path; a normal number for each weight",
