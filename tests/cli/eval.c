@@ -21,7 +21,8 @@ static char home[KP_PATH];
         "eval.epsilon=0.5", "eval.max_agent_steps=200", "threads=1", "log.interval_steps=80",      \
         "env.workers=1", "optim.clip.kappa=1", "population.size=2"
 
-/* The run is trained once; each test has a copy. Tests are processes of their own, so the environment says where. */
+/* The run is trained once; each test has a copy. Tests are processes of their own, so the
+ * environment says where. */
 #define TEMPLATE "KP_TEST_EVAL_RUN"
 
 ReportHook(PRE_ALL)(struct criterion_test_set *all) {

@@ -28,16 +28,14 @@ EXPORT cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode
                                                                    : CUBLAS_STATUS_INTERNAL_ERROR;
 }
 #endif
-/* Its arguments in order: handle, T, N, 1, 2, 3, &4, A, 32F, 5, 6, B, 16F, 7, 8, &9, C, 16BF, 10, 11,
- * 12, TF32, default. */
-EXPORT cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation_t transa,
-                                          cublasOperation_t transb, int m, int n, int k,
-                                          const void *alpha, const void *A, cudaDataType Atype,
-                                          int lda, long long int strideA, const void *B,
-                                          cudaDataType Btype, int ldb, long long int strideB,
-                                          const void *beta, void *C, cudaDataType Ctype, int ldc,
-                                          long long int strideC, int batchCount,
-                                          cublasComputeType_t computeType, cublasGemmAlgo_t algo) {
+/* Its arguments in order: handle, T, N, 1, 2, 3, &4, A, 32F, 5, 6, B, 16F, 7, 8, &9, C, 16BF, 10,
+ * 11, 12, TF32, default. */
+EXPORT cublasStatus_t cublasGemmStridedBatchedEx(
+    cublasHandle_t handle, cublasOperation_t transa, cublasOperation_t transb, int m, int n, int k,
+    const void *alpha, const void *A, cudaDataType Atype, int lda, long long int strideA,
+    const void *B, cudaDataType Btype, int ldb, long long int strideB, const void *beta, void *C,
+    cudaDataType Ctype, int ldc, long long int strideC, int batchCount,
+    cublasComputeType_t computeType, cublasGemmAlgo_t algo) {
     int right = (void *)handle == &here && transa == CUBLAS_OP_T && transb == CUBLAS_OP_N &&
                 m == 1 && n == 2 && k == 3 && *(const float *)alpha == 4 && lda == 5 &&
                 strideA == 6 && ldb == 7 && strideB == 8 && *(const float *)beta == 9 &&

@@ -30,8 +30,25 @@ static float memory[64]; /* A at 0, B at 16, C at 32 */
 static call good(void) {
     static cublasHandle_t handle;
     if (!handle) cr_assert_eq(cublasCreate(&handle), CUBLAS_STATUS_SUCCESS);
-    return (call){ handle, CUBLAS_OP_N, CUBLAS_OP_N, 2, 3, 2, 2, 2, 2,
-                   2,      &one,        &zero,       A, B, C, 4, 6, 6, { CUDA_R_32F, CUDA_R_32F, CUDA_R_32F },
+    return (call){ handle,
+                   CUBLAS_OP_N,
+                   CUBLAS_OP_N,
+                   2,
+                   3,
+                   2,
+                   2,
+                   2,
+                   2,
+                   2,
+                   &one,
+                   &zero,
+                   A,
+                   B,
+                   C,
+                   4,
+                   6,
+                   6,
+                   { CUDA_R_32F, CUDA_R_32F, CUDA_R_32F },
                    CUBLAS_COMPUTE_32F };
 }
 

@@ -283,8 +283,9 @@ Test(hostcuda_layers, an_error_of_cublas_names_operation_and_shape) {
     kp_conv_backward_weights_args a = { 5, 1, shape, memory, memory, memory, memory, 9 };
     kp_err err = { "" };
     cr_expect_eq(kp_conv_backward_weights_cuda(&a, &cuda, &err), KP_DEVICE);
-    cr_expect_str_eq(err.text, "conv_backward_weights: cublasGemmStridedBatchedEx of 5 times [3][4] "
-                               "and [4][3]: CUBLAS_STATUS_NOT_INITIALIZED (cuBLAS status 1)");
+    cr_expect_str_eq(err.text,
+                     "conv_backward_weights: cublasGemmStridedBatchedEx of 5 times [3][4] "
+                     "and [4][3]: CUBLAS_STATUS_NOT_INITIALIZED (cuBLAS status 1)");
 }
 
 /* 1 + 2^-12 is a float32 alone, 1 + 2^-9 a TF32 too, 1 + 2^-6 also a bfloat16. */

@@ -13,7 +13,12 @@
 #include "backend/cuda/cudnn_impl.h"
 #include "conv_fake.h"
 
-enum { TENSOR_CORES = CUDNN_FAKE_TENSOR_CORES, N_ENGINES = CUDNN_FAKE_ALL, MAX_POINTERS = 4, WORKSPACE = 4096 };
+enum {
+    TENSOR_CORES = CUDNN_FAKE_TENSOR_CORES,
+    N_ENGINES = CUDNN_FAKE_ALL,
+    MAX_POINTERS = 4,
+    WORKSPACE = 4096
+};
 
 cudnn_fake_machine cudnn_fake_has = { .is_missing = 1 };
 cudnn_fake_counts cudnn_fake_did;
