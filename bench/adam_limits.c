@@ -49,7 +49,7 @@ const kp_op KP_ISA(kp_bench_unclipped) = { .name = "adam",
                                            .args_bytes = sizeof(kp_adam_clip_args),
                                            .n_slices = n_slices,
                                            .cpu = run_unclipped,
-                                           .cuda = KP_CUDA_FN(kp_bench_unclipped_cuda) };
+                                           .cuda = kp_bench_unclipped_cuda };
 const kp_op KP_ISA(kp_bench_moves) = {
     .name = "moves", .args_bytes = sizeof(kp_adam_clip_args), .n_slices = n_slices, .cpu = run_moves
 };

@@ -33,6 +33,14 @@
 #define KP_C extern
 #endif
 
+/* Before a launcher's declaration. In a build without CUDA it is NULL unless a program links one, as the
+ * tests on an emulated device do. */
+#if defined(KAPPA_CUDA_KERNELS) || defined(__cplusplus)
+#define KP_CUDA_C KP_C
+#else
+#define KP_CUDA_C KP_C __attribute__((weak))
+#endif
+
 #ifndef KP_ALIGN16
 #define KP_ALIGN16 __attribute__((aligned(16))) /* a struct of hyperparameters loads as float4s */
 #endif
@@ -77,12 +85,6 @@ typedef struct kp_op {
 #define KP_ISA_PASTE(name, isa)  name##_##isa
 #ifndef KP_ISA_SUFFIX
 #define KP_ISA_SUFFIX generic
-#endif
-
-#ifdef KAPPA_CUDA_KERNELS
-#define KP_CUDA_FN(function) (function)
-#else
-#define KP_CUDA_FN(function) NULL
 #endif
 
 /* The half-open range of `total` items that slice `slice` of `n` owns; the parts differ by at most 1. */

@@ -44,5 +44,5 @@ const kp_op KP_ISA(kp_op_adam_clip) = {
     .args_bytes = sizeof(kp_adam_clip_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_adam_clip_cuda),
+    .cuda = kp_adam_clip_cuda,
 };

@@ -36,4 +36,4 @@ KP_HD float kp_adam1(float x, float g, float *m, float *v, kp_adam_hyper h) {
     return fmaf(-h.step_size, *m / fmaf(sqrtf(*v), h.rsqrt_bc2, h.eps), h.decay * x);
 }
 
-KP_C kp_status kp_adam_clip_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_adam_clip_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

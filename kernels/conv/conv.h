@@ -46,9 +46,9 @@ typedef struct {
 } kp_conv_backward_weights_args;
 
 /* On CUDA: matrix products (conv_cuda.h), so sums run in cuBLAS's order. */
-KP_C kp_status kp_conv_forward_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
-KP_C size_t kp_conv_forward_cuda_scratch(const void *args);
-KP_C kp_status kp_conv_backward_data_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
-KP_C size_t kp_conv_backward_data_cuda_scratch(const void *args);
-KP_C kp_status kp_conv_backward_weights_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
-KP_C size_t kp_conv_backward_weights_cuda_scratch(const void *args);
+KP_CUDA_C kp_status kp_conv_forward_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C size_t kp_conv_forward_cuda_scratch(const void *args);
+KP_CUDA_C kp_status kp_conv_backward_data_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C size_t kp_conv_backward_data_cuda_scratch(const void *args);
+KP_CUDA_C kp_status kp_conv_backward_weights_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C size_t kp_conv_backward_weights_cuda_scratch(const void *args);

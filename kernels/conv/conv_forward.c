@@ -92,6 +92,6 @@ const kp_op KP_ISA(kp_op_conv_forward) = {
     .n_slices = n_slices,
     .scratch_bytes = scratch_bytes,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_conv_forward_cuda),
-    .cuda_scratch_bytes = KP_CUDA_FN(kp_conv_forward_cuda_scratch),
+    .cuda = kp_conv_forward_cuda,
+    .cuda_scratch_bytes = kp_conv_forward_cuda_scratch,
 };

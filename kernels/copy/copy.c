@@ -24,5 +24,5 @@ const kp_op KP_ISA(kp_op_copy) = {
     .args_bytes = sizeof(kp_copy_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_copy_cuda),
+    .cuda = kp_copy_cuda,
 };

@@ -9,4 +9,4 @@ typedef struct {
     float *to;         /* [P][n] */
 } kp_copy_args;
 
-KP_C kp_status kp_copy_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_copy_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

@@ -36,7 +36,7 @@ typedef struct {
 } kp_dense_backward_weights_args;
 
 /* On CUDA sums run in cuBLAS's order. */
-KP_C kp_status kp_dense_forward_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
-KP_C kp_status kp_dense_backward_data_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
-KP_C kp_status kp_dense_backward_weights_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
-KP_C size_t kp_dense_backward_weights_cuda_scratch(const void *args);
+KP_CUDA_C kp_status kp_dense_forward_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_dense_backward_data_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_dense_backward_weights_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C size_t kp_dense_backward_weights_cuda_scratch(const void *args);

@@ -68,6 +68,6 @@ const kp_op KP_ISA(kp_op_dense_backward_weights) = {
     .n_slices = n_slices,
     .scratch_bytes = scratch_bytes,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_dense_backward_weights_cuda),
-    .cuda_scratch_bytes = KP_CUDA_FN(kp_dense_backward_weights_cuda_scratch),
+    .cuda = kp_dense_backward_weights_cuda,
+    .cuda_scratch_bytes = kp_dense_backward_weights_cuda_scratch,
 };

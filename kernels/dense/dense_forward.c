@@ -79,5 +79,5 @@ const kp_op KP_ISA(kp_op_dense_forward) = {
     .n_slices = n_slices,
     .scratch_bytes = scratch_bytes,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_dense_forward_cuda),
+    .cuda = kp_dense_forward_cuda,
 };

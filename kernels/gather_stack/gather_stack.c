@@ -57,5 +57,5 @@ const kp_op KP_ISA(kp_op_gather_stack) = {
     .args_bytes = sizeof(kp_gather_stack_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_gather_stack_cuda),
+    .cuda = kp_gather_stack_cuda,
 };

@@ -19,4 +19,4 @@ typedef struct {
 /* A division, not a multiplication by 1/255: that would round some of the 256 values differently. */
 KP_HD float kp_pixel_float(uint8_t x, int divide) { return divide ? (float)x / 255.0f : (float)x; }
 
-KP_C kp_status kp_gather_stack_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_gather_stack_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

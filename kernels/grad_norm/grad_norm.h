@@ -30,5 +30,5 @@ KP_HD float kp_norm_scale(float norm, float limit) {
     return !(limit > 0.0f) || limit == INFINITY || scale > 1.0f ? 1.0f : scale;
 }
 
-KP_C kp_status kp_grad_norm_chunks_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
-KP_C kp_status kp_grad_norm_scale_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_grad_norm_chunks_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_grad_norm_scale_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

@@ -32,5 +32,5 @@ const kp_op KP_ISA(kp_op_grad_norm_chunks) = {
     .args_bytes = sizeof(kp_grad_norm_chunks_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_grad_norm_chunks_cuda),
+    .cuda = kp_grad_norm_chunks_cuda,
 };

@@ -42,5 +42,5 @@ const kp_op KP_ISA(kp_op_madam_clip) = {
     .args_bytes = sizeof(kp_madam_clip_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_madam_clip_cuda),
+    .cuda = kp_madam_clip_cuda,
 };

@@ -36,4 +36,4 @@ KP_HD float kp_madam1(float x, float g, float *v, kp_madam_hyper h) {
     return x * kp_exp(x < 0.0f ? -step : step);
 }
 
-KP_C kp_status kp_madam_clip_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_madam_clip_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

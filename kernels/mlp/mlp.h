@@ -133,6 +133,6 @@ typedef struct {
     uint8_t *ever_active;  /* [P][n_hidden] or NULL */
 } kp_mlp_stream_args;
 
-KP_C kp_status kp_mlp_gradient_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
-KP_C kp_status kp_mlp_after_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
-KP_C kp_status kp_mlp_stream_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_mlp_gradient_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_mlp_after_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_mlp_stream_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

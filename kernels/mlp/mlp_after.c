@@ -27,5 +27,5 @@ const kp_op KP_ISA(kp_op_mlp_after) = {
     .args_bytes = sizeof(kp_mlp_after_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_mlp_after_cuda),
+    .cuda = kp_mlp_after_cuda,
 };

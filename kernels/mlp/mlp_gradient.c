@@ -91,5 +91,5 @@ const kp_op KP_ISA(kp_op_mlp_gradient) = {
     .args_bytes = sizeof(kp_mlp_gradient_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_mlp_gradient_cuda),
+    .cuda = kp_mlp_gradient_cuda,
 };

@@ -341,5 +341,5 @@ const kp_op KP_ISA(kp_op_mlp_stream) = {
     .args_bytes = sizeof(kp_mlp_stream_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_mlp_stream_cuda),
+    .cuda = kp_mlp_stream_cuda,
 };

@@ -121,5 +121,5 @@ const kp_op KP_ISA(kp_op_noise) = {
     .args_bytes = sizeof(kp_noise_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_noise_cuda),
+    .cuda = kp_noise_cuda,
 };

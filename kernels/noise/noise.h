@@ -86,4 +86,4 @@ KP_HD float kp_noise_hash_at(const kp_noise_args *a, int64_t step, int tensor, i
     return a->as_initialiser ? z * t->init_bound : z;
 }
 
-KP_C kp_status kp_noise_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_noise_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

@@ -22,5 +22,5 @@ const kp_op KP_ISA(kp_op_optim_begin) = {
     .args_bytes = sizeof(kp_optim_begin_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_optim_begin_cuda),
+    .cuda = kp_optim_begin_cuda,
 };

@@ -23,4 +23,4 @@ KP_HD const uint32_t *kp_begin_from(const kp_optim_begin_args *a, int feed, int 
     return f->from + ((int64_t)member * a->block + cursor) * f->words;
 }
 
-KP_C kp_status kp_optim_begin_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_optim_begin_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

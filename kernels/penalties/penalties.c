@@ -59,5 +59,5 @@ const kp_op KP_ISA(kp_op_penalties) = {
     .args_bytes = sizeof(kp_penalties_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_penalties_cuda),
+    .cuda = kp_penalties_cuda,
 };

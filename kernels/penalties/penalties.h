@@ -41,4 +41,4 @@ KP_HD float kp_si1(float out, float x, float importance, float start, kp_penalti
     return fmaf(h.si * importance, x - start, out);
 }
 
-KP_C kp_status kp_penalties_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_penalties_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

@@ -60,5 +60,5 @@ const kp_op KP_ISA(kp_op_rmsprop_clip) = {
     .args_bytes = sizeof(kp_rmsprop_clip_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_rmsprop_clip_cuda),
+    .cuda = kp_rmsprop_clip_cuda,
 };

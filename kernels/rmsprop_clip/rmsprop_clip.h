@@ -42,4 +42,4 @@ KP_HD float kp_rmsprop_centered1(float x, float g, float *v, float *mean, kp_rms
     return fmaf(-h.step_size, g / (sqrtf(variance) + h.eps), x);
 }
 
-KP_C kp_status kp_rmsprop_clip_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_rmsprop_clip_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

@@ -58,5 +58,5 @@ const kp_op KP_ISA(kp_op_sgd_clip) = {
     .args_bytes = sizeof(kp_sgd_clip_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_sgd_clip_cuda),
+    .cuda = kp_sgd_clip_cuda,
 };

@@ -34,4 +34,4 @@ KP_HD float kp_sgd1(float x, float g, float *u, kp_sgd_hyper h) {
 /* The same without momentum. */
 KP_HD float kp_sgd_plain1(float x, float g, kp_sgd_hyper h) { return fmaf(-h.step_size, g, x); }
 
-KP_C kp_status kp_sgd_clip_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_sgd_clip_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

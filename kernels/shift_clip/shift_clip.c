@@ -54,5 +54,5 @@ const kp_op KP_ISA(kp_op_shift_clip) = {
     .args_bytes = sizeof(kp_shift_clip_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_shift_clip_cuda),
+    .cuda = kp_shift_clip_cuda,
 };

@@ -32,4 +32,4 @@ KP_HD float kp_shift_by(float x, float factor, float y) {
     return factor != 0.0f ? fmaf(factor, y, x) : x;
 }
 
-KP_C kp_status kp_shift_clip_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_shift_clip_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

@@ -28,5 +28,5 @@ KP_HD float kp_si_importance1(float importance, float path, float x, float start
     return importance + path / fmaf(d, d, xi);
 }
 
-KP_C kp_status kp_si_path_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
-KP_C kp_status kp_si_consolidate_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_si_path_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_si_consolidate_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

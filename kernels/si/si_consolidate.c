@@ -32,5 +32,5 @@ const kp_op KP_ISA(kp_op_si_consolidate) = {
     .args_bytes = sizeof(kp_si_consolidate_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_si_consolidate_cuda),
+    .cuda = kp_si_consolidate_cuda,
 };

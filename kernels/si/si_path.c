@@ -28,5 +28,5 @@ const kp_op KP_ISA(kp_op_si_path) = {
     .args_bytes = sizeof(kp_si_path_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_si_path_cuda),
+    .cuda = kp_si_path_cuda,
 };

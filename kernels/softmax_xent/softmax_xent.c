@@ -23,5 +23,5 @@ const kp_op KP_ISA(kp_op_softmax_xent) = {
     .args_bytes = sizeof(kp_softmax_xent_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_softmax_xent_cuda),
+    .cuda = kp_softmax_xent_cuda,
 };

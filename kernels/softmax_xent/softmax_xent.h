@@ -33,4 +33,4 @@ KP_HD float kp_softmax_xent1(const kp_softmax_xent_args *a, int64_t i, float sha
     return loss;
 }
 
-KP_C kp_status kp_softmax_xent_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_softmax_xent_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

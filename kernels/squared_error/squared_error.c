@@ -25,5 +25,5 @@ const kp_op KP_ISA(kp_op_squared_error) = {
     .args_bytes = sizeof(kp_squared_error_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_squared_error_cuda),
+    .cuda = kp_squared_error_cuda,
 };

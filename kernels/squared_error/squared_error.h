@@ -20,4 +20,4 @@ KP_HD float kp_squared_error1(float y, float target, float share, float *dy) {
     return e;
 }
 
-KP_C kp_status kp_squared_error_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_squared_error_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

@@ -23,5 +23,5 @@ const kp_op KP_ISA(kp_op_tally_sum) = {
     .args_bytes = sizeof(kp_tally_sum_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_tally_sum_cuda),
+    .cuda = kp_tally_sum_cuda,
 };

@@ -14,4 +14,4 @@ typedef struct {
     kp_tensor_tally *total;     /* [P][n_tensors] */
 } kp_tally_sum_args;
 
-KP_C kp_status kp_tally_sum_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_tally_sum_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

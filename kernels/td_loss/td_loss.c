@@ -24,5 +24,5 @@ const kp_op KP_ISA(kp_op_td_loss) = {
     .args_bytes = sizeof(kp_td_loss_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_td_loss_cuda),
+    .cuda = kp_td_loss_cuda,
 };

@@ -54,4 +54,4 @@ KP_HD float kp_td_loss1(const kp_td_loss_args *a, int64_t i, float weight, float
     return loss;
 }
 
-KP_C kp_status kp_td_loss_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_td_loss_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

@@ -22,5 +22,5 @@ const kp_op KP_ISA(kp_op_td_stats) = {
     .args_bytes = sizeof(kp_td_stats_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_td_stats_cuda),
+    .cuda = kp_td_stats_cuda,
 };

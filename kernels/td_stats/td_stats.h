@@ -22,4 +22,4 @@ KP_HD float kp_max_q(const float *q, int n) {
     return best;
 }
 
-KP_C kp_status kp_td_stats_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_td_stats_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

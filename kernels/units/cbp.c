@@ -63,5 +63,5 @@ const kp_op KP_ISA(kp_op_cbp) = {
     .args_bytes = sizeof(kp_cbp_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_cbp_cuda),
+    .cuda = kp_cbp_cuda,
 };

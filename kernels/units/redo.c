@@ -42,5 +42,5 @@ const kp_op KP_ISA(kp_op_redo) = {
     .args_bytes = sizeof(kp_redo_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_redo_cuda),
+    .cuda = kp_redo_cuda,
 };

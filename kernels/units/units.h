@@ -217,5 +217,5 @@ KP_HD double kp_redo_most(const double *sum, int n, double tau) {
     return tau * all;
 }
 
-KP_C kp_status kp_cbp_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
-KP_C kp_status kp_redo_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_cbp_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_redo_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

@@ -81,5 +81,5 @@ KP_HD float kp_upgd1(float x, float g, float noise, float gate, kp_upgd_hyper h)
     return fmaf(-h.step_size, g * gate, h.decay * x);
 }
 
-KP_C kp_status kp_upgd_utility_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
-KP_C kp_status kp_upgd_clip_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_upgd_utility_cuda(const void *args, const kp_cuda *cuda, kp_err *err);
+KP_CUDA_C kp_status kp_upgd_clip_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

@@ -59,5 +59,5 @@ const kp_op KP_ISA(kp_op_upgd_clip) = {
     .args_bytes = sizeof(kp_upgd_clip_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_upgd_clip_cuda),
+    .cuda = kp_upgd_clip_cuda,
 };

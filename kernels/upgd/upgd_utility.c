@@ -40,5 +40,5 @@ const kp_op KP_ISA(kp_op_upgd_utility) = {
     .args_bytes = sizeof(kp_upgd_utility_args),
     .n_slices = n_slices,
     .cpu = run,
-    .cuda = KP_CUDA_FN(kp_upgd_utility_cuda),
+    .cuda = kp_upgd_utility_cuda,
 };
