@@ -17,9 +17,9 @@ KP_HD kp_vec_count kp_vec_same(kp_vec_count n, kp_vec a, kp_vec b) {
     __mmask16 same = _mm512_cmpeq_epi32_mask(_mm512_castps_si512(a), _mm512_castps_si512(b));
     return (kp_vec_count)_mm512_mask_add_epi32((__m512i)n, same, (__m512i)n, _mm512_set1_epi32(1));
 }
-KP_HD kp_vec kp_vec_normal(kp_vec a) {
-    return _mm512_maskz_mov_ps(
-        _mm512_cmp_ps_mask(_mm512_abs_ps(a), _mm512_set1_ps(0x1p-126f), _CMP_NLT_UQ), a);
+KP_HD kp_vec kp_vec_normal(kp_vec a) { /* its exponent is not 0 */
+    const __m512i exponent = _mm512_set1_epi32(0x7f800000);
+    return _mm512_maskz_mov_ps(_mm512_test_epi32_mask(_mm512_castps_si512(a), exponent), a);
 }
 KP_HD uint64_t kp_vec_nonzero(kp_vec a) {
     return _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_NEQ_UQ);
