@@ -127,7 +127,6 @@ static kp_status build_update(kp_dqn_update *u, const kp_dqn_update_options *o, 
     kp_status st = kp_program_open(&u->update, u->backend, u->P, "dqn update", err);
     if (!st) st = add_gather(u, o, u->target, u->s_next, err);
     if (!st) st = kp_pass_add_forward(u->target, u->update, u->target_theta, err);
-    if (!st && o->double_q) st = add_gather(u, o, u->online_next, u->s_next, err);
     if (!st && o->double_q) st = kp_pass_add_forward(u->online_next, u->update, u->theta, err);
     if (!st) st = add_gather(u, o, u->online, u->s, err);
     if (!st) st = kp_pass_add_forward(u->online, u->update, u->theta, err);
@@ -183,8 +182,8 @@ kp_status kp_dqn_update_open(kp_dqn_update **out, kp_backend *backend,
     if (!st) st = alloc_all(u, err);
     if (!st) st = init_weights(u, o->seed, err);
     if (!st) st = kp_pass_open(&u->online, u->net, backend, o->P, o->B, 1, err);
-    if (!st) st = kp_pass_open(&u->target, u->net, backend, o->P, o->B, 0, err);
-    if (!st && o->double_q) st = kp_pass_open(&u->online_next, u->net, backend, o->P, o->B, 0, err);
+    if (!st) st = kp_pass_open_over(&u->target, u->online, err);
+    if (!st && o->double_q) st = kp_pass_open_over(&u->online_next, u->online, err);
     if (!st)
         st = kp_optim_open(&u->optim, backend, kp_net_layout(u->net), o->P, &o->optim, u->theta,
                            u->grad, err);
@@ -255,9 +254,9 @@ void kp_dqn_update_close(kp_dqn_update *u) {
     kp_program_close(u->copy);
     kp_program_close(u->norms);
     kp_optim_close(u->optim);
-    kp_pass_close(u->online);
     kp_pass_close(u->target);
     kp_pass_close(u->online_next);
+    kp_pass_close(u->online);
     kp_net_close(u->net);
     void *memory[] = { u->theta,  u->target_theta, u->grad,     u->s,    u->s_next,
                        u->action, u->reward,       u->discount, u->td,   u->loss,

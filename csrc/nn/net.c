@@ -26,6 +26,7 @@ struct kp_pass {
     const kp_net *net;
     kp_backend *backend;
     int P, B;
+    const kp_pass *lender;   /* NULL, or whose input and activations these are, but for the output */
     float *input;
     float *y[KP_MAX_LAYERS];  /* [P][B][out] of each layer */
     float *dy[KP_MAX_LAYERS]; /* the gradient before the layer's activation; NULL: forward only */
@@ -293,18 +294,42 @@ static kp_status alloc_images(kp_pass *p, float **memory, kp_image image, const 
     return kp_backend_alloc(p->backend, (void **)memory, bytes, what, err);
 }
 
-kp_status kp_pass_open(kp_pass **out, const kp_net *net, kp_backend *backend, int P, int B,
-                       int with_gradients, kp_err *err) {
-    *out = NULL;
-    kp_pass *p = calloc(1, sizeof *p);
+static kp_status new_pass(kp_pass **out, const kp_net *net, kp_backend *backend, int P, int B,
+                          kp_err *err) {
+    kp_pass *p = *out = calloc(1, sizeof *p);
     if (!p) return kp_fail(err, KP_BAD_CONFIG, "net: out of host memory");
     p->net = net, p->backend = backend, p->P = P, p->B = B;
-    kp_status st = alloc_images(p, &p->input, net->input, "the net's input", err);
+    return KP_OK;
+}
+
+kp_status kp_pass_open(kp_pass **out, const kp_net *net, kp_backend *backend, int P, int B,
+                       int with_gradients, kp_err *err) {
+    kp_pass *p;
+    kp_status st = new_pass(&p, net, backend, P, B, err);
+    *out = NULL;
+    if (!st) st = alloc_images(p, &p->input, net->input, "the net's input", err);
     for (int i = 0; !st && i < net->spec.n_layers; i++) {
         st = alloc_images(p, &p->y[i], net->layer[i].out, "activations", err);
         if (!st && with_gradients)
             st = alloc_images(p, &p->dy[i], net->layer[i].out, "gradients", err);
     }
+    if (st) {
+        kp_pass_close(p);
+        return st;
+    }
+    *out = p;
+    return KP_OK;
+}
+
+kp_status kp_pass_open_over(kp_pass **out, const kp_pass *lender, kp_err *err) {
+    kp_pass *p;
+    kp_status st = new_pass(&p, lender->net, lender->backend, lender->P, lender->B, err);
+    *out = NULL;
+    if (st) return st;
+    const int last = p->net->spec.n_layers - 1;
+    p->lender = lender, p->input = lender->input;
+    for (int i = 0; i < last; i++) p->y[i] = lender->y[i];
+    st = alloc_images(p, &p->y[last], p->net->layer[last].out, "activations", err);
     if (st) {
         kp_pass_close(p);
         return st;
@@ -334,9 +359,9 @@ kp_status kp_pass_add_backward(kp_pass *p, kp_program *program, const float *the
 
 void kp_pass_close(kp_pass *p) {
     if (!p) return;
-    kp_backend_release(p->backend, p->input);
-    for (int i = 0; i < KP_MAX_LAYERS; i++) {
-        kp_backend_release(p->backend, p->y[i]);
+    if (!p->lender) kp_backend_release(p->backend, p->input);
+    for (int i = 0; i < p->net->spec.n_layers; i++) {
+        if (!p->lender || p->y[i] != p->lender->y[i]) kp_backend_release(p->backend, p->y[i]);
         kp_backend_release(p->backend, p->dy[i]);
     }
     free(p);

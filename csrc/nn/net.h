@@ -53,6 +53,10 @@ void kp_net_close(kp_net *net);
 /* Buffers for P members and B samples each; with_gradients 0: forward only. Borrows net and backend. */
 kp_status kp_pass_open(kp_pass **pass, const kp_net *net, kp_backend *backend, int P, int B,
                        int with_gradients, kp_err *err);
+
+/* A forward pass in the memory of another of the same net: they share input and activations, and have
+ * outputs of their own, so what is read of one is what it ran last. The lender is closed after it. */
+kp_status kp_pass_open_over(kp_pass **pass, const kp_pass *lender, kp_err *err);
 float *kp_pass_input(const kp_pass *pass);           /* [P][B][input], backend memory */
 float *kp_pass_output(const kp_pass *pass);          /* [P][B][outputs] */
 float *kp_pass_output_gradient(const kp_pass *pass); /* the same; NULL without gradients */
