@@ -10,13 +10,13 @@ static int n_slices(const void *args) {
     return kp_chunk_slices(((const kp_adam_clip_args *)args)->n_chunks);
 }
 
-static void run_unclipped(const void *args, int member, int slice, void *scratch) {
+static void run_unclipped(const void *args, int member, kp_slices slices, void *scratch) {
     (void)scratch;
     const kp_adam_clip_args *a = args;
     kp_adam_hyper h = a->hyper[member];
     h.decay = 1.0f, h.l2 = h.l2init = 0.0f; /* constants, as in the operation */
     int begin, end;
-    kp_chunk_range(a->n_chunks, slice, &begin, &end);
+    kp_chunk_range(a->n_chunks, slices, &begin, &end);
     for (int c = begin; c < end; c++) {
         int64_t at = ((int64_t)member * a->n_chunks + c) * KP_CHUNK;
         kp_adam_chunk(a->theta + at, a->m + at, a->v + at, a->grad + at, NULL, 1.0f, h, INFINITY,
@@ -34,11 +34,11 @@ static void move(float *restrict x, float *restrict m, float *restrict v, const 
     }
 }
 
-static void run_moves(const void *args, int member, int slice, void *scratch) {
+static void run_moves(const void *args, int member, kp_slices slices, void *scratch) {
     (void)scratch;
     const kp_adam_clip_args *a = args;
     int begin, end;
-    kp_chunk_range(a->n_chunks, slice, &begin, &end);
+    kp_chunk_range(a->n_chunks, slices, &begin, &end);
     for (int c = begin; c < end; c++) {
         int64_t at = ((int64_t)member * a->n_chunks + c) * KP_CHUNK;
         move(a->theta + at, a->m + at, a->v + at, a->grad + at);

@@ -9,8 +9,9 @@ KP_HD int kp_chunk_slices(int n_chunks) {
     return (n_chunks + KP_CHUNKS_A_SLICE - 1) / KP_CHUNKS_A_SLICE;
 }
 
-/* The half-open range of chunks that a slice owns. */
-KP_HD void kp_chunk_range(int n_chunks, int slice, int *begin, int *end) {
-    *begin = slice * KP_CHUNKS_A_SLICE;
-    *end = n_chunks - *begin < KP_CHUNKS_A_SLICE ? n_chunks : *begin + KP_CHUNKS_A_SLICE;
+/* The half-open range of chunks that these slices own. */
+KP_HD void kp_chunk_range(int n_chunks, kp_slices slices, int *begin, int *end) {
+    *begin = slices.begin * KP_CHUNKS_A_SLICE;
+    *end = slices.end * KP_CHUNKS_A_SLICE;
+    if (*end > n_chunks) *end = n_chunks;
 }

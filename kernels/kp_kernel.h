@@ -7,7 +7,7 @@
  * everything else in it is static.
  *
  * How a CPU runs it. For each member the operation has n_slices(args) slices, a number fixed by the
- * shape alone. Any thread may run any slice, in any order, at any time within the step: a slice
+ * shape alone. Any thread may run any slices, in any order, at any time within the step: a slice
  * writes only what is its own, and never divides a sum. Hence results do not depend on the number of
  * threads, nor on how many members are trained together. */
 #pragma once
@@ -57,6 +57,10 @@ typedef struct {
     const uint8_t *active; /* [P] device memory, 0: that member's state stays as it is */
 } kp_cuda;
 
+typedef struct {
+    int begin, end;
+} kp_slices;
+
 typedef struct kp_op {
     const char *name;
     size_t args_bytes; /* sizeof(kp_NAME_args); its first field is `int P`, the number of members */
@@ -67,8 +71,8 @@ typedef struct kp_op {
     /* Bytes of private memory that cpu() wants, 64-byte aligned, contents undefined. NULL: none. */
     size_t (*scratch_bytes)(const void *args);
 
-    /* One slice of one member. Allocates nothing, cannot fail. */
-    void (*cpu)(const void *args, int member, int slice, void *scratch);
+    /* Slices slices.begin .. slices.end - 1 of one member. Allocates nothing, cannot fail. */
+    void (*cpu)(const void *args, int member, kp_slices slices, void *scratch);
 
     /* Launches the whole operation for all members. State (weights, moments, running sums) of a member
      * that is not active is left alone; what is made anew in every run (activations, gradients) need
@@ -87,8 +91,13 @@ typedef struct kp_op {
 #define KP_ISA_SUFFIX generic
 #endif
 
-/* The half-open range of `total` items that slice `slice` of `n` owns; the parts differ by at most 1. */
-KP_HD void kp_slice_range(int64_t total, int n, int slice, int64_t *begin, int64_t *end) {
-    *begin = total * slice / n;
-    *end = total * (slice + 1) / n;
+/* A whole member. */
+KP_HD kp_slices kp_all_slices(const kp_op *op, const void *args) {
+    return (kp_slices){ 0, op->n_slices(args) };
+}
+
+/* The half-open range of `total` items that these of `n` slices own; slices differ by at most 1. */
+KP_HD void kp_slice_range(int64_t total, int n, kp_slices slices, int64_t *begin, int64_t *end) {
+    *begin = total * slices.begin / n;
+    *end = total * slices.end / n;
 }

@@ -12,7 +12,7 @@
 #include "vec.h"
 
 #if defined(__AVX512F__)
-#define KP_MR 8
+#define KP_MR 10 /* 20 sums; row pointers that fit no register are read from the stack, unnoticed */
 #elif defined(__AVX2__) && defined(__FMA__)
 #define KP_MR 6 /* 12 sums, two columns and a row value: 15 of 16 registers */
 #else
@@ -30,9 +30,9 @@ typedef struct {
 
 typedef struct {
     kp_axis outer, middle, inner;
-    const float
-        *ahead; /* NULL, or memory that is wanted soon: a line is asked for at each step of */
-    int64_t ahead_step; /* middle; many at once would stand in the way of the sum's own loads */
+    const float *ahead; /* NULL, or memory that is wanted soon: at each step of middle ahead_lines are */
+    int ahead_lines;    /* asked for; many at once would stand in the way of the sum's own loads */
+    int64_t ahead_step; /* floats from one step's first line to the next one's */
 } kp_sum;
 
 KP_HD void kp_tile_rows(const int R, const int a_is_dense, const int packs, const float *const *a,
@@ -58,7 +58,7 @@ KP_HD void kp_tile_rows(const int R, const int a_is_dense, const int packs, cons
             int64_t at = o * sum->outer.a + m * sum->middle.a;
             const float *p = b + o * sum->outer.b + m * sum->middle.b;
             if (ahead) {
-                __builtin_prefetch(ahead);
+                for (int l = 0; l < sum->ahead_lines; l++) __builtin_prefetch(ahead + l * KP_LINE);
                 ahead += sum->ahead_step;
             }
             for (int k = sum->inner.n; k > 0; k--, at += a_step, p += b_step) {
@@ -94,7 +94,7 @@ KP_HD void kp_tile_rows(const int R, const int a_is_dense, const int packs, cons
             KP_TILE_CASE(1)                                                                        \
             KP_TILE_CASE(2)                                                                        \
             KP_TILE_CASE(3) KP_TILE_CASE(4) KP_TILE_CASE(5) KP_TILE_CASE(6) KP_TILE_CASE(7)        \
-                KP_TILE_CASE(8)                                                                    \
+                KP_TILE_CASE(8) KP_TILE_CASE(9) KP_TILE_CASE(10)                                   \
         }                                                                                          \
     }
 

@@ -21,6 +21,9 @@ KP_HD kp_vec kp_vec_normal(kp_vec a) { /* its exponent is not 0 */
     const __m512i exponent = _mm512_set1_epi32(0x7f800000);
     return _mm512_maskz_mov_ps(_mm512_test_epi32_mask(_mm512_castps_si512(a), exponent), a);
 }
+KP_HD kp_vec kp_vec_of_bytes(const uint8_t *p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
 KP_HD uint64_t kp_vec_nonzero(kp_vec a) {
     return _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_NEQ_UQ);
 }
@@ -41,6 +44,9 @@ KP_HD kp_vec_count kp_vec_same(kp_vec_count n, kp_vec a, kp_vec b) {
 KP_HD kp_vec kp_vec_normal(kp_vec a) {
     __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
     return _mm256_and_ps(a, _mm256_cmp_ps(size, _mm256_set1_ps(0x1p-126f), _CMP_NLT_UQ));
+}
+KP_HD kp_vec kp_vec_of_bytes(const uint8_t *p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
 }
 KP_HD uint64_t kp_vec_nonzero(kp_vec a) {
     return (uint64_t)_mm256_movemask_ps(_mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_NEQ_UQ));
@@ -73,6 +79,7 @@ KP_HD kp_vec kp_vec_normal(kp_vec a) {
     for (int i = 0; i < 4; i++) a[i] = fabsf(a[i]) < 0x1p-126f ? 0.0f : a[i];
     return a;
 }
+KP_HD kp_vec kp_vec_of_bytes(const uint8_t *p) { return (kp_vec){ p[0], p[1], p[2], p[3] }; }
 KP_HD uint64_t kp_vec_nonzero(kp_vec a) {
     uint64_t bits = 0;
     for (int i = 0; i < 4; i++) bits |= (uint64_t)(a[i] != 0.0f) << i;
@@ -82,7 +89,7 @@ KP_HD uint64_t kp_vec_nonzero(kp_vec a) {
 
 /* Above: min(a, b) is a < b ? a : b, and max alike: b where one is NaN. same: one more in each element of
  * n where a and b have the same bits. normal: a, or +0 where a is subnormal or
- * 0. nonzero: a bit for each element, NaN included. */
+ * 0. of_bytes: KP_VEC bytes as numbers. nonzero: a bit for each element, NaN included. */
 
 #define KP_VEC    (KP_VEC_BYTES / 4) /* floats */
 /* Where fmaf is a call, unrolled loops win nothing and take minutes to compile. */

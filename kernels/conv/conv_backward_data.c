@@ -1,6 +1,6 @@
 /* conv_backward_data.c: rows of the tile are one input pixel in several samples: all have the same
  * taps, so that nothing is multiplied that lies outside. Columns are input channels.
- * A slice is a range of input pixels in all samples; it packs the transposed weights for itself. */
+ * A slice is a range of input pixels in all samples; slices run together share transposed weights. */
 #include "conv.h"
 #include "tile.h"
 
@@ -38,7 +38,7 @@ static void finish(float *restrict dx, const float *restrict x, const float *res
         for (int i = 0; i < n; i++) dx[i] = sum[i];
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
     const kp_conv_backward_data_args *a = args;
     const kp_conv_shape *s = &a->shape;
     const int C = s->in.c, N = s->out.c, k2 = s->kernel * s->kernel, panels = kp_n_panels(C);
@@ -54,7 +54,7 @@ static void run(const void *args, int member, int slice, void *scratch) {
 
     const int tiles = kp_n_tiles(a->B);
     int64_t begin, end;
-    kp_slice_range(n_pixels(a), n_slices(a), slice, &begin, &end);
+    kp_slice_range(n_pixels(a), n_slices(a), slices, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         int y = (int)i / s->in.w, x_at = (int)i % s->in.w;
         taps ty = find_taps(y + s->pad_top, s, s->out.h),

@@ -4,13 +4,13 @@
 #include "conv.h"
 #include "tile.h"
 
-enum { BLOCK = 200 }; /* output pixels, about */
+enum { BLOCK = 200, MAX_LINES = 4 }; /* output pixels, about */
 
 static int depth(const kp_conv_shape *s) { return s->kernel * s->kernel * s->in.c; }
 
 static int n_slices(const void *args) {
     const kp_conv_backward_weights_args *a = args;
-    return kp_n_slices(a->P, kp_divide_up(kp_n_tiles(depth(&a->shape)), 5));
+    return kp_n_slices(a->P, kp_n_tiles(depth(&a->shape)));
 }
 
 /* How the pixels are cut: whole samples, or output rows of one. */
@@ -60,15 +60,15 @@ typedef struct {
     float *packed;
     int64_t tile_begin, tile_end;
     range next[2]; /* what the next block reads of x and dy, to be fetched ahead */
+    int ahead_lines; /* at each step, so that the tiles fetch all of it */
 } work;
 
-/* Cuts the rows into pieces, a line fetched ahead for each; ranges shrink as they are asked for. */
+/* Cuts the rows into pieces, between which lines are fetched ahead; ranges shrink as they are asked for. */
 static void cut_rows(kp_sum *sum) {
     int n = sum->inner.n, chunk = n % 4 == 0 ? 4 : n % 5 == 0 ? 5 : n % 3 == 0 ? 3 : n;
     sum->outer = sum->middle;
     sum->middle = (kp_axis){ n / chunk, chunk * sum->inner.a, chunk * sum->inner.b };
     sum->inner.n = chunk;
-    sum->ahead_step = KP_LINE;
 }
 
 static const float *next_lines(range *next, int64_t n_lines) {
@@ -105,10 +105,16 @@ static void sum_block(work *w, int b0, int samples, int y0, int rows, int panel)
             w->next[0] = (range){ x + rows * s->stride * in_row,
                                   x + 2 * rows * s->stride * in_row };
             w->next[1] = (range){ dy + rows * out_row, dy + 2 * rows * out_row };
+            int64_t lines = rows * (s->stride * in_row + out_row) / KP_LINE,
+                    steps = (w->tile_end - w->tile_begin) * sum.outer.n * sum.middle.n;
+            w->ahead_lines = kp_divide_up(lines, steps > 0 ? steps : 1);
+            if (w->ahead_lines > MAX_LINES) w->ahead_lines = MAX_LINES;
         }
     }
+    sum.ahead_lines = w->ahead_lines, sum.ahead_step = w->ahead_lines * KP_LINE;
     for (int64_t t = w->tile_begin; t < w->tile_end; t++) {
-        if (samples == 1) sum.ahead = next_lines(w->next, sum.outer.n * sum.middle.n);
+        if (samples == 1)
+            sum.ahead = next_lines(w->next, w->ahead_lines * sum.outer.n * sum.middle.n);
         int k = (int)(K * t / tiles), n = (int)(K * (t + 1) / tiles) - k,
             segment = s->kernel * s->in.c;
         const float *row[KP_MR];
@@ -124,7 +130,7 @@ static void sum_block(work *w, int b0, int samples, int y0, int rows, int panel)
     }
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
     const kp_conv_backward_weights_args *a = args;
     const kp_conv_shape *s = &a->shape;
     const int C = s->out.c, K = depth(s), tiles = kp_n_tiles(K);
@@ -132,9 +138,9 @@ static void run(const void *args, int member, int slice, void *scratch) {
                .x = a->x + (int64_t)member * a->B * kp_image_floats(s->in),
                .dy = a->dy + (int64_t)member * a->B * kp_image_floats(s->out),
                .dw = a->dw + member * a->param_stride,
-               .dbias = slice == 0 ? a->dbias + member * a->param_stride : NULL,
+               .dbias = slices.begin == 0 ? a->dbias + member * a->param_stride : NULL,
                .packed = scratch };
-    kp_slice_range(tiles, n_slices(a), slice, &w.tile_begin, &w.tile_end);
+    kp_slice_range(tiles, n_slices(a), slices, &w.tile_begin, &w.tile_end);
     int64_t first = K * w.tile_begin / tiles, last = K * w.tile_end / tiles;
     memset(w.dw + first * C, 0, (size_t)((last - first) * C) * sizeof(float));
     if (w.dbias) memset(w.dbias, 0, (size_t)C * sizeof(float));

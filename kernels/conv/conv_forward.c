@@ -1,12 +1,13 @@
 /* conv_forward.c: rows of the tile are output pixels, wherever they lie; columns are output
- * channels. A slice is a range of tiles of all samples' pixels; it packs the weights for itself. */
+ * channels. A slice is a range of tiles of all samples' pixels; slices run together
+ * share packed weights. */
 #include "conv.h"
 #include "tile.h"
 
 enum {
     BLOCK = 16, /* tiles whose inputs stay in cache while the panels change */
     AHEAD = 16, /* tiles whose inputs are being fetched */
-    CHUNK = 8,  /* steps of the sum for each line fetched */
+    CHUNK = 4,  /* steps of the sum for each line fetched */
 };
 
 static int64_t n_pixels(const kp_conv_forward_args *a) {
@@ -33,7 +34,7 @@ static void finish(float *restrict y, const float *restrict sum, int n, kp_activ
         for (int i = 0; i < n; i++) y[i] = sum[i];
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
     const kp_conv_forward_args *a = args;
     const kp_conv_shape *s = &a->shape;
     const float *w = a->w + member * a->param_stride, *bias = a->bias + member * a->param_stride;
@@ -49,12 +50,13 @@ static void run(const void *args, int member, int slice, void *scratch) {
     kp_sum sum = { .outer = { s->kernel, kp_image_row(s->in), (int64_t)segment * KP_NR },
                    .middle = { segment / chunk, chunk, chunk * KP_NR },
                    .inner = { chunk, 1, KP_NR },
+                   .ahead_lines = 1,
                    .ahead_step = KP_LINE };
     const int64_t x_floats = a->B * kp_image_floats(s->in);
 
     int64_t n = n_pixels(a), begin, end;
     const int tiles = kp_n_tiles(n), area = s->out.h * s->out.w;
-    kp_slice_range(tiles, n_slices(a), slice, &begin, &end);
+    kp_slice_range(tiles, n_slices(a), slices, &begin, &end);
     for (int64_t t0 = begin; t0 < end; t0 += BLOCK) {
         int64_t t1 = t0 + BLOCK < end ? t0 + BLOCK : end, first = n * t0 / tiles;
         const float *from[BLOCK * KP_MR];
@@ -73,6 +75,9 @@ static void run(const void *args, int member, int slice, void *scratch) {
                 int64_t i = n * t / tiles - first;
                 int rows = (int)(n * (t + 1) / tiles - first - i);
                 float c[KP_MR * KP_NR];
+                for (int r = 0; r < rows; r++)
+                    for (int k = 0; k < columns; k += KP_LINE)
+                        __builtin_prefetch(to[i + r] + p * KP_NR + k, 1);
                 int64_t ahead = x_floats * (t + AHEAD) / tiles + s->kernel * kp_image_row(s->in);
                 sum.ahead = p == 0 && ahead < x_floats ? x + ahead : NULL;
                 for (int r = 0; r < rows; r++)

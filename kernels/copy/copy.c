@@ -10,10 +10,11 @@ static int n_slices(const void *args) {
     return a->n > FLOATS_A_SLICE ? (int)((a->n + FLOATS_A_SLICE - 1) / FLOATS_A_SLICE) : 1;
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
     (void)scratch;
     const kp_copy_args *a = args;
-    int64_t begin = (int64_t)slice * FLOATS_A_SLICE, end = begin + FLOATS_A_SLICE;
+    int64_t begin = (int64_t)slices.begin * FLOATS_A_SLICE,
+            end = (int64_t)slices.end * FLOATS_A_SLICE;
     if (end > a->n) end = a->n;
     int64_t at = member * a->n + begin;
     memcpy(a->to + at, a->from + at, (size_t)(end - begin) * sizeof *a->to);

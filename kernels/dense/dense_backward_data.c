@@ -1,13 +1,14 @@
 /* dense_backward_data.c: rows of the tile are inputs, columns are samples: the weights are the
- * operand that is broadcast, read once and as they lie. A slice is a range of inputs; it transposes
- * dy for itself. */
+ * operand that is broadcast, read once and as they lie. A slice is a range of inputs; those
+ * run together share the transposed dy. */
 #include "dense.h"
 #include "tile.h"
 
 enum {
     BLOCK = 8 * KP_MR, /* inputs: their weights stay in cache while the samples change */
     DEPTH = 256,       /* outputs: their part of dy's panel stays in the first-level cache */
-    CHUNK = 4,         /* steps of the sum for each line of weights fetched ahead */
+    CHUNK = 4,         /* steps of the sum between lines of weights fetched ahead */
+    LINES = (KP_MR * CHUNK + KP_LINE - 1) / KP_LINE, /* as many as are used up meanwhile */
 };
 
 static int n_slices(const void *args) {
@@ -50,18 +51,19 @@ static void sum_block(const kp_dense_backward_data_args *a, const float *w, int 
     kp_sum sum = { .outer = { 1, 0, 0 },
                    .middle = { depth / chunk, chunk, chunk * KP_NR },
                    .inner = { chunk, 1, KP_NR },
-                   .ahead_step = KP_LINE };
+                   .ahead_lines = LINES,
+                   .ahead_step = LINES * KP_LINE };
     for (int t = 0; t < tiles; t++) {
         int i = n * t / tiles, rows = n * (t + 1) / tiles - i;
         const float *row[KP_MR];
         for (int r = 0; r < rows; r++) row[r] = w + (int64_t)(i + r) * a->out;
         sum.ahead = ahead->begin < ahead->end ? ahead->begin : NULL;
-        ahead->begin += sum.middle.n * KP_LINE;
+        ahead->begin += sum.middle.n * LINES * KP_LINE;
         kp_tile_dense(rows, row, packed, &sum, sums + i * KP_NR, KP_NR, fresh);
     }
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
     const kp_dense_backward_data_args *a = args;
     const float *w = a->w + member * a->param_stride, *dy = a->dy + (int64_t)member * a->B * a->out,
                 *x = a->x + (int64_t)member * a->B * a->in;
@@ -73,7 +75,7 @@ static void run(const void *args, int member, int slice, void *scratch) {
                            a->out, a->out, a->B - p * KP_NR);
 
     int64_t begin, end;
-    kp_slice_range(a->in, n_slices(a), slice, &begin, &end);
+    kp_slice_range(a->in, n_slices(a), slices, &begin, &end);
     for (int64_t i0 = begin; i0 < end; i0 += BLOCK) {
         int n = end - i0 < BLOCK ? (int)(end - i0) : BLOCK;
         ahead next = { w + (i0 + n) * a->out, w + (i0 + 2 * n < end ? i0 + 2 * n : end) * a->out };

@@ -1,6 +1,6 @@
 /* dense_backward_weights.c: rows of the tile are inputs, columns are outputs; the sum runs over the
- * samples, and dw is written once. A slice is a range of tiles of inputs; it packs dy for itself.
- */
+ * samples, and dw is written once. A slice is a range of tiles of inputs; those run together
+ * share packed dy. */
 #include "dense.h"
 #include "tile.h"
 
@@ -26,7 +26,7 @@ static void sum_tile(int rows, const float *const *row, const float *packed, con
         for (int k = 0; k < columns; k++) to[(int64_t)r * out + k] = c[r * KP_NR + k];
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
     const kp_dense_backward_weights_args *a = args;
     const float *x = a->x + (int64_t)member * a->B * a->in,
                 *dy = a->dy + (int64_t)member * a->B * a->out;
@@ -41,7 +41,7 @@ static void run(const void *args, int member, int slice, void *scratch) {
                          .inner = { a->B, a->in, KP_NR } };
 
     int64_t begin, end;
-    kp_slice_range(tiles, n_slices(a), slice, &begin, &end);
+    kp_slice_range(tiles, n_slices(a), slices, &begin, &end);
     for (int64_t t = begin; t < end; t++) {
         int64_t i = a->in * t / tiles;
         int rows = (int)(a->in * (t + 1) / tiles - i);
@@ -51,7 +51,7 @@ static void run(const void *args, int member, int slice, void *scratch) {
             sum_tile(rows, row, packed + (int64_t)p * a->B * KP_NR, &sum,
                      dw + i * a->out + p * KP_NR, a->out, a->out - p * KP_NR);
     }
-    if (slice == 0) {
+    if (slices.begin == 0) {
         static const float one = 1.0f;
         const float *row[1] = { &one };
         kp_sum ones = sum;

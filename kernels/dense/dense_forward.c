@@ -4,7 +4,7 @@
 #include "dense.h"
 #include "tile.h"
 
-enum { BLOCK = 128, CHUNK = 4 }; /* inputs; CHUNK: for each line of weights fetched ahead */
+enum { BLOCK = 128, MAX_CHUNK = 4 }; /* inputs; steps of the sum for each row of weights fetched ahead */
 
 static int n_slices(const void *args) {
     const kp_dense_forward_args *a = args;
@@ -16,14 +16,14 @@ static size_t scratch_bytes(const void *args) {
     return ((size_t)kp_n_panels(a->out) * (size_t)a->B + BLOCK) * KP_NR * sizeof(float);
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
     const kp_dense_forward_args *a = args;
     const float *w = a->w + member * a->param_stride, *bias = a->bias + member * a->param_stride,
                 *x = a->x + (int64_t)member * a->B * a->in;
     float *y = a->y + (int64_t)member * a->B * a->out;
     const int tiles = kp_n_tiles(a->B);
     int64_t begin, end;
-    kp_slice_range(kp_n_panels(a->out), n_slices(a), slice, &begin, &end);
+    kp_slice_range(kp_n_panels(a->out), n_slices(a), slices, &begin, &end);
     float *packed = scratch, *sums = packed + BLOCK * KP_NR; /* sums: [panel][B][KP_NR] */
 
     for (int64_t p = begin; p < end; p++)
@@ -32,15 +32,18 @@ static void run(const void *args, int member, int slice, void *scratch) {
                     a->out - (int)p * KP_NR);
     for (int k = 0; k < a->in; k += BLOCK) {
         int n = a->in - k < BLOCK ? a->in - k : BLOCK;
-        const int chunk = n % CHUNK ? n : CHUNK;
+        int chunk = tiles < MAX_CHUNK ? 2 : MAX_CHUNK; /* tiles fetch n / chunk rows each */
+        if (n % chunk) chunk = n;
         kp_sum sum = { .outer = { 1, 0, 0 },
                        .middle = { n / chunk, chunk, chunk * KP_NR },
                        .inner = { chunk, 1, KP_NR },
+                       .ahead_lines = KP_NR / KP_LINE,
                        .ahead_step = a->out };
         kp_sum first = { .outer = { 1, 0, 0 },
                          .middle = { n / chunk, chunk, (int64_t)chunk * a->out },
                          .inner = { chunk, 1, a->out },
-                         .ahead_step = a->out };
+                         .ahead_lines = KP_NR / KP_LINE,
+                       .ahead_step = a->out };
         for (int64_t p = begin; p < end; p++) {
             const float *w_at = w + (int64_t)k * a->out + p * KP_NR;
             const int columns = a->out - (int)p * KP_NR;

@@ -16,11 +16,11 @@ static double sum_of_squares(const float *g) {
     return total;
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
     (void)scratch;
     const kp_grad_norm_chunks_args *a = args;
     int begin, end;
-    kp_chunk_range(a->n_chunks, slice, &begin, &end);
+    kp_chunk_range(a->n_chunks, slices, &begin, &end);
     for (int c = begin; c < end; c++) {
         int64_t chunk = (int64_t)member * a->n_chunks + c;
         a->partial[chunk] = sum_of_squares(a->grad + chunk * KP_CHUNK);

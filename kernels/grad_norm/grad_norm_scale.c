@@ -6,8 +6,8 @@ static int n_slices(const void *args) {
     return 1;
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
-    (void)slice, (void)scratch;
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
+    (void)slices, (void)scratch;
     const kp_grad_norm_scale_args *a = args;
     const double *partial = a->partial + (int64_t)member * a->n_chunks;
     double sum[KP_NORM_SUMS] = { 0 }, total = 0;

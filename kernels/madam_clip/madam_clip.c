@@ -23,13 +23,13 @@ static kp_clip_tally update(float *restrict theta, float *restrict v, const floa
     return kp_clip_tally_of(theta, bound, changed, sum);
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
     (void)scratch;
     const kp_madam_clip_args *a = args;
     kp_madam_hyper h = a->hyper[member];
     float scale = a->grad_scale ? a->grad_scale[member] : 1.0f;
     int begin, end;
-    kp_chunk_range(a->n_chunks, slice, &begin, &end);
+    kp_chunk_range(a->n_chunks, slices, &begin, &end);
     for (int c = begin; c < end; c++) {
         int64_t chunk = (int64_t)member * a->n_chunks + c, at = chunk * KP_CHUNK;
         float bound = a->bound[(int64_t)member * a->n_tensors + a->tensor[c]];

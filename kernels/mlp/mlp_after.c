@@ -6,8 +6,8 @@ static int n_slices(const void *args) {
     return 1;
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
-    (void)slice, (void)scratch;
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
+    (void)slices, (void)scratch;
     const kp_mlp_after_args *a = args;
     const kp_mlp_shape *s = &a->shape;
     const int last = s->n_layers - 1, at = a->cursor[member];

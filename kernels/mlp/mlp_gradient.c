@@ -53,8 +53,8 @@ static void put_norm(const kp_mlp_net *net, int l, float *grad) {
     kp_mlp_normalise_back(net->theta + s->gain[l], net->normal[l], net->r[l], n, net->d[l]);
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
-    (void)slice, (void)scratch;
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
+    (void)slices, (void)scratch;
     const kp_mlp_gradient_args *a = args;
     const kp_mlp_shape *s = &a->shape;
     const int last = s->n_layers - 1, at = a->cursor[member];

@@ -315,8 +315,8 @@ static int n_slices(const void *args) {
     return 1;
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
-    (void)slice, (void)scratch;
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
+    (void)slices, (void)scratch;
     const kp_mlp_stream_args *a = args;
     const int n = a->n[0], with_after = a->with_after;
     stream m = stream_of(a, member);

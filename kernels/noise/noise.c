@@ -101,15 +101,15 @@ static void fill_group(const kp_noise_args *a, const kp_noise_hyper *h, const ke
     }
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
     (void)scratch;
     const kp_noise_args *a = args;
     kp_noise_hyper h = a->hyper[member];
-    int end = (slice + 1) * GROUPS_A_SLICE, tensor = 0;
+    int end = slices.end * GROUPS_A_SLICE, tensor = 0;
     if (end > a->n_groups) end = a->n_groups;
     if (!(h.wanted >> a->draw & 1u)) return;
     const keys key = keys_of(h.seed);
-    for (int g = slice * GROUPS_A_SLICE; g < end; g++) {
+    for (int g = slices.begin * GROUPS_A_SLICE; g < end; g++) {
         while (tensor + 1 < a->n_tensors && a->tensor[tensor + 1].first_group <= g) tensor++;
         fill_group(a, &h, &key, tensor, g - a->tensor[tensor].first_group,
                    a->noise + member * a->N);

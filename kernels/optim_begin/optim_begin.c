@@ -6,8 +6,8 @@ static int n_slices(const void *args) {
     return 1;
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
-    (void)slice, (void)scratch;
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
+    (void)slices, (void)scratch;
     const kp_optim_begin_args *a = args;
     int cursor = ++a->cursor[member];
     for (int f = 0; f < KP_BEGIN_FEEDS; f++) {

@@ -35,13 +35,13 @@ static void add_si(float *restrict out, const float *restrict x, const float *re
     }
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
     (void)scratch;
     const kp_penalties_args *a = args;
     kp_penalties_hyper h = a->hyper[member];
     float scale = a->grad_scale ? a->grad_scale[member] : 1.0f;
     int begin, end;
-    kp_chunk_range(a->n_chunks, slice, &begin, &end);
+    kp_chunk_range(a->n_chunks, slices, &begin, &end);
     for (int c = begin; c < end; c++) {
         int64_t at = ((int64_t)member * a->n_chunks + c) * KP_CHUNK;
         float *out = a->out + at;

@@ -40,13 +40,13 @@ KP_HD kp_clip_tally update(const kp_rmsprop_clip_args *a, int64_t at, float *mea
     return update_chunk(theta, v, mean, grad, NULL, scale, h, bound);
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
     (void)scratch;
     const kp_rmsprop_clip_args *a = args;
     kp_rmsprop_hyper h = a->hyper[member];
     float scale = a->grad_scale ? a->grad_scale[member] : 1.0f;
     int begin, end;
-    kp_chunk_range(a->n_chunks, slice, &begin, &end);
+    kp_chunk_range(a->n_chunks, slices, &begin, &end);
     for (int c = begin; c < end; c++) {
         int64_t chunk = (int64_t)member * a->n_chunks + c, at = chunk * KP_CHUNK;
         float bound = a->bound[(int64_t)member * a->n_tensors + a->tensor[c]];

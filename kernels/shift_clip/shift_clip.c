@@ -36,12 +36,12 @@ static kp_clip_tally update(const kp_shift_clip_args *a, int64_t at, kp_shift_hy
     return clip(x, bound);
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
     (void)scratch;
     const kp_shift_clip_args *a = args;
     kp_shift_hyper h = a->hyper[member];
     int begin, end;
-    kp_chunk_range(a->n_chunks, slice, &begin, &end);
+    kp_chunk_range(a->n_chunks, slices, &begin, &end);
     for (int c = begin; c < end; c++) {
         int64_t chunk = (int64_t)member * a->n_chunks + c;
         float bound = a->bound[(int64_t)member * a->n_tensors + a->tensor[c]];

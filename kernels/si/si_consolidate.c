@@ -16,11 +16,11 @@ static void consolidate(float *restrict importance, float *restrict path, float 
     }
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
     (void)scratch;
     const kp_si_consolidate_args *a = args;
     int begin, end;
-    kp_chunk_range(a->n_chunks, slice, &begin, &end);
+    kp_chunk_range(a->n_chunks, slices, &begin, &end);
     for (int c = begin; c < end; c++) {
         int64_t at = ((int64_t)member * a->n_chunks + c) * KP_CHUNK;
         consolidate(a->importance + at, a->path + at, a->start + at, a->theta + at, a->xi[member]);

@@ -12,11 +12,11 @@ static void follow(float *restrict path, const float *restrict x, const float *r
     for (int i = 0; i < KP_CHUNK; i++) path[i] = kp_si_path1(path[i], x[i], before[i], grad[i]);
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
     (void)scratch;
     const kp_si_path_args *a = args;
     int begin, end;
-    kp_chunk_range(a->n_chunks, slice, &begin, &end);
+    kp_chunk_range(a->n_chunks, slices, &begin, &end);
     for (int c = begin; c < end; c++) {
         int64_t at = ((int64_t)member * a->n_chunks + c) * KP_CHUNK;
         follow(a->path + at, a->theta + at, a->before + at, a->grad + at);

@@ -6,8 +6,8 @@ static int n_slices(const void *args) {
     return 1;
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
-    (void)slice, (void)scratch;
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
+    (void)slices, (void)scratch;
     const kp_squared_error_args *a = args;
     int64_t n = (int64_t)a->B * a->n_outputs;
     const float *restrict y = a->y + member * n, *restrict target = a->target + member * n;

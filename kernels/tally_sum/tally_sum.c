@@ -6,8 +6,8 @@ static int n_slices(const void *args) {
     return 1;
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
-    (void)slice, (void)scratch;
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
+    (void)slices, (void)scratch;
     const kp_tally_sum_args *a = args;
     const kp_clip_tally *tally = a->tally + (int64_t)member * a->n_chunks;
     kp_tensor_tally *total = a->total + (int64_t)member * a->n_tensors;

@@ -44,8 +44,8 @@ static void replace(const kp_cbp_args *a, kp_cbp_layer c, int member, int l, int
     kp_cbp_forget(a, c, member, l, o);
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
-    (void)slice, (void)scratch;
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
+    (void)slices, (void)scratch;
     const kp_cbp_args *a = args;
     const kp_mlp_shape *s = &a->net.shape;
     const kp_cbp_hyper h = a->hyper[member];

@@ -22,8 +22,8 @@ static void replace_dormant(const kp_redo_args *a, int member, int l, const doub
             kp_units_replace(&a->net, KP_UNITS_REDO, member, l, o, a->net.replaced[member]++);
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
-    (void)slice, (void)scratch;
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
+    (void)slices, (void)scratch;
     const kp_redo_args *a = args;
     const kp_mlp_shape *s = &a->net.shape;
     const float *x = a->work + member * kp_mlp_work(s);

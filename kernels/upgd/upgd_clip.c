@@ -36,7 +36,7 @@ KP_HD kp_clip_tally update(const kp_upgd_clip_args *a, int64_t at, float *m, flo
     return update_chunk(theta, m, v, utility, grad, NULL, scale, per, h, bound);
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
     (void)scratch;
     const kp_upgd_clip_args *a = args;
     kp_upgd_hyper h = a->hyper[member];
@@ -45,7 +45,7 @@ static void run(const void *args, int member, int slice, void *scratch) {
     for (int c = 0; c < a->n_chunks; c++) largest = kp_upgd_larger(largest, of_chunk[c]);
     float per = kp_upgd_per(largest, h.bc);
     int begin, end;
-    kp_chunk_range(a->n_chunks, slice, &begin, &end);
+    kp_chunk_range(a->n_chunks, slices, &begin, &end);
     for (int c = begin; c < end; c++) {
         int64_t chunk = (int64_t)member * a->n_chunks + c, at = chunk * KP_CHUNK;
         float bound = a->bound[(int64_t)member * a->n_tensors + a->tensor[c]];

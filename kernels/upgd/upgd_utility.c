@@ -22,13 +22,13 @@ static float update(float *restrict utility, const float *restrict x, const floa
     return largest;
 }
 
-static void run(const void *args, int member, int slice, void *scratch) {
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
     (void)scratch;
     const kp_upgd_utility_args *a = args;
     kp_upgd_hyper h = a->hyper[member];
     float scale = a->grad_scale ? a->grad_scale[member] : 1.0f;
     int begin, end;
-    kp_chunk_range(a->n_chunks, slice, &begin, &end);
+    kp_chunk_range(a->n_chunks, slices, &begin, &end);
     for (int c = begin; c < end; c++) {
         int64_t chunk = (int64_t)member * a->n_chunks + c, at = chunk * KP_CHUNK;
         a->largest[chunk] = update(a->utility + at, a->theta + at, a->grad + at, scale, h);

@@ -46,7 +46,7 @@ static void run_op(int id, const void *args) {
     const kp_op *op = kp_op_get(id);
     void *scratch = aligned_alloc(64, ((op->scratch_bytes ? op->scratch_bytes(args) : 0) + 127) /
                                           64 * 64);
-    for (int slice = 0; slice < op->n_slices(args); slice++) op->cpu(args, 0, slice, scratch);
+    op->cpu(args, 0, kp_all_slices(op, args), scratch);
     free(scratch);
 }
 

@@ -32,8 +32,8 @@ static int one_slice(const void *args) {
 }
 static size_t scratch_bytes(const void *args) { return ((const counts_args *)args)->scratch_bytes; }
 
-static void run(const void *args, int member, int slice, void *scratch) {
-    (void)slice, (void)scratch;
+static void run(const void *args, int member, kp_slices slices, void *scratch) {
+    (void)slices, (void)scratch;
     const counts_args *a = args;
     for (int i = 0; i < a->n; i++) a->x[member * a->n + i]++;
 }

@@ -43,9 +43,7 @@ kp_launcher *kp_launcher_of(int op) {
 }
 
 static void run_cpu(const kp_op *op, const kp_case *c) {
-    for (int p = 0; p < c->P; p++)
-        for (int slice = 0; slice < op->n_slices(c->args); slice++)
-            op->cpu(c->args, p, slice, NULL);
+    for (int p = 0; p < c->P; p++) op->cpu(c->args, p, kp_all_slices(op, c->args), NULL);
 }
 
 /* Of the workspace of a small network what mlp.h describes: x and d of the layers. */

@@ -49,7 +49,8 @@ Test(hostcuda_units, equal_the_cpu_over_many_samples) {
         for (int t = 0; t < SAMPLES; t++) {
             kp_err err = { "" };
             for (int i = 0; i < 2; i++) see(&c[i], row->op, t);
-            for (int p = 0; p < P; p++) kp_op_get(row->op)->cpu(c[0].args, p, 0, NULL);
+            for (int p = 0; p < P; p++)
+                kp_op_get(row->op)->cpu(c[0].args, p, (kp_slices){ 0, 1 }, NULL);
             cr_assert_eq(kp_launcher_of(row->op)(c[1].args, &(kp_cuda){ .active = active }, &err),
                          KP_OK, "%s", err.text);
         }

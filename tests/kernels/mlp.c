@@ -145,7 +145,7 @@ static void net_close(net *n) {
 }
 
 static void run(int op, const void *args) {
-    for (int p = 0; p < P; p++) kp_op_get(op)->cpu(args, p, 0, NULL);
+    for (int p = 0; p < P; p++) kp_op_get(op)->cpu(args, p, (kp_slices){ 0, 1 }, NULL);
 }
 
 static double *doubles(const float *x, int64_t n) {

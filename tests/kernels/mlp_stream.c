@@ -110,8 +110,7 @@ static any_hyper hyper_of(int rule, int options, int member, int t) {
 
 static void run_op(int op, int level, const void *args) {
     const kp_op *o = kp_op_get_isa(op, level);
-    for (int p = 0; p < P; p++)
-        for (int slice = 0; slice < o->n_slices(args); slice++) o->cpu(args, p, slice, NULL);
+    for (int p = 0; p < P; p++) o->cpu(args, p, kp_all_slices(o, args), NULL);
 }
 
 typedef struct {

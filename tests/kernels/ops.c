@@ -15,30 +15,53 @@ static const kp_op_row *const tables[] = { kp_element_rows, kp_layer_rows, kp_ml
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-typedef enum { FORWARD, BACKWARD, SHUFFLED } order;
+/* WHOLE: members one after the other, each in one piece; BACKWARD: slice by slice from the last;
+ * SHUFFLED: pieces of one to three slices in any order. */
+typedef enum { WHOLE, BACKWARD, SHUFFLED } order;
+
+typedef struct {
+    int member;
+    kp_slices slices;
+} piece;
+
+static uint64_t draw(int i, uint64_t below) {
+    return kp_below(kp_philox(5, KP_STREAM_TEST, (uint64_t)i).x[0], 0, below);
+}
+
+static int cut(piece *to, int P, int n, order order) {
+    int pieces = 0;
+    for (int p = 0; p < P; p++)
+        for (int at = 0; at < n;) {
+            int length = order == WHOLE ? n : order == BACKWARD ? 1 : 1 + (int)draw(pieces, 3);
+            int end = at + length < n ? at + length : n;
+            to[pieces++] = (piece){ p, { at, end } };
+            at = end;
+        }
+    for (int i = pieces - 1; order != WHOLE && i > 0; i--) {
+        int k = order == BACKWARD ? pieces - 1 - i : (int)draw(i, (uint64_t)i + 1);
+        if (order == BACKWARD && k >= i) break;
+        piece t = to[i];
+        to[i] = to[k], to[k] = t;
+    }
+    return pieces;
+}
 
 static void run(const kp_op *op, kp_case *c, order order, unsigned active) {
-    int n = op->n_slices(c->args), total = n * c->P;
+    int n = op->n_slices(c->args);
     size_t scratch_bytes = op->scratch_bytes ? op->scratch_bytes(c->args) : 0;
     char *scratch = aligned_alloc(64, (scratch_bytes + GUARD + 63) / 64 * 64);
-    int *turn = malloc((size_t)total * sizeof *turn);
     cr_assert(n >= 1, "%s: %d slices", op->name, n);
-    for (int i = 0; i < total; i++) turn[i] = order == BACKWARD ? total - 1 - i : i;
-    for (int i = total - 1; order == SHUFFLED && i > 0; i--) {
-        int k = (int)kp_below(kp_philox(5, KP_STREAM_TEST, (uint64_t)i).x[0], 0, (uint64_t)i + 1);
-        int t = turn[i];
-        turn[i] = turn[k], turn[k] = t;
-    }
-    for (int i = 0; i < total; i++) {
-        int member = turn[i] / n;
-        if (!(active >> member & 1)) continue;
+    piece *pieces = malloc((size_t)(n * c->P) * sizeof *pieces);
+    int n_pieces = cut(pieces, c->P, n, order);
+    for (int i = 0; i < n_pieces; i++) {
+        if (!(active >> pieces[i].member & 1)) continue;
         memset(scratch, POISON, scratch_bytes + GUARD);
-        op->cpu(c->args, member, turn[i] % n, scratch);
+        op->cpu(c->args, pieces[i].member, pieces[i].slices, scratch);
         for (int k = 0; k < GUARD; k++)
             cr_assert_eq((unsigned char)scratch[scratch_bytes + (size_t)k], POISON,
                          "%s wrote past its scratch memory", op->name);
     }
-    free(turn);
+    free(pieces);
     free(scratch);
 }
 
@@ -68,7 +91,7 @@ static void expect_near(const char *what, const kp_case *got, const kp_case *wan
 static void equals_reference(const kp_op_row *row) {
     if (!row->reference) return;
     kp_case got = kp_case_open(row, P, 0), want = kp_case_open(row, P, 0);
-    run(kp_op_get(row->op), &got, FORWARD, ~0u);
+    run(kp_op_get(row->op), &got, WHOLE, ~0u);
     row->reference(want.args);
     expect_guards(row->name, &got);
     expect_near(row->name, &got, &want, row->tolerance);
@@ -77,10 +100,10 @@ static void equals_reference(const kp_op_row *row) {
 
 static void equal_at_every_width(const kp_op_row *row) {
     kp_case want = kp_case_open(row, P, 0);
-    run(kp_op_get_isa(row->op, KP_ISA_GENERIC), &want, FORWARD, ~0u);
+    run(kp_op_get_isa(row->op, KP_ISA_GENERIC), &want, WHOLE, ~0u);
     for (int level = KP_ISA_GENERIC; level <= (int)kp_isa(); level++) {
         kp_case got = kp_case_open(row, P, 0);
-        run(kp_op_get_isa(row->op, level), &got, FORWARD, ~0u);
+        run(kp_op_get_isa(row->op, level), &got, WHOLE, ~0u);
         expect_guards(row->name, &got);
         expect_bits(row->name, &got, 0, &want, 0, P);
         kp_case_close(&got);
@@ -90,7 +113,7 @@ static void equal_at_every_width(const kp_op_row *row) {
 
 static void equal_in_any_order(const kp_op_row *row) {
     kp_case want = kp_case_open(row, P, 0);
-    run(kp_op_get(row->op), &want, FORWARD, ~0u);
+    run(kp_op_get(row->op), &want, WHOLE, ~0u);
     for (int o = BACKWARD; o <= SHUFFLED; o++) {
         kp_case got = kp_case_open(row, P, 0);
         run(kp_op_get(row->op), &got, (order)o, ~0u);
@@ -102,10 +125,10 @@ static void equal_in_any_order(const kp_op_row *row) {
 
 static void member_equals_itself_alone(const kp_op_row *row) {
     kp_case all = kp_case_open(row, P, 0);
-    run(kp_op_get(row->op), &all, FORWARD, ~0u);
+    run(kp_op_get(row->op), &all, WHOLE, ~0u);
     for (int p = 0; p < P; p++) {
         kp_case alone = kp_case_open(row, 1, p);
-        run(kp_op_get(row->op), &alone, FORWARD, ~0u);
+        run(kp_op_get(row->op), &alone, WHOLE, ~0u);
         expect_guards(row->name, &alone);
         expect_bits(row->name, &all, p, &alone, 0, 1);
         kp_case_close(&alone);
@@ -116,8 +139,8 @@ static void member_equals_itself_alone(const kp_op_row *row) {
 static void inactive_members_are_untouched(const kp_op_row *row) {
     kp_case got = kp_case_open(row, P, 0), before = kp_case_open(row, P, 0),
             all = kp_case_open(row, P, 0);
-    run(kp_op_get(row->op), &got, FORWARD, 5u);
-    run(kp_op_get(row->op), &all, FORWARD, ~0u);
+    run(kp_op_get(row->op), &got, WHOLE, 5u);
+    run(kp_op_get(row->op), &all, WHOLE, ~0u);
     expect_bits(row->name, &got, 0, &all, 0, 1);
     expect_bits(row->name, &got, 1, &before, 1, 1);
     expect_bits(row->name, &got, 2, &all, 2, 1);

@@ -15,7 +15,7 @@
 
 static void run(int op, const void *args) {
     const kp_op *o = kp_op_get(op);
-    for (int slice = 0; slice < o->n_slices(args); slice++) o->cpu(args, 0, slice, NULL);
+    o->cpu(args, 0, kp_all_slices(o, args), NULL);
 }
 
 /* B = 1, A = 3, reward 1, discount 1/2, action 1; every number is exact in binary. */

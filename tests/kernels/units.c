@@ -76,8 +76,8 @@ static void close_world(world *w) {
 }
 
 static float *x_of(world *w, int layer) { return w->work + kp_mlp_x(&w->s, layer); }
-static void cbp(world *w) { kp_op_get(KP_OP_cbp)->cpu(&w->cbp, 0, 0, NULL); }
-static void redo(world *w) { kp_op_get(KP_OP_redo)->cpu(&w->redo, 0, 0, NULL); }
+static void cbp(world *w) { kp_op_get(KP_OP_cbp)->cpu(&w->cbp, 0, (kp_slices){ 0, 1 }, NULL); }
+static void redo(world *w) { kp_op_get(KP_OP_redo)->cpu(&w->redo, 0, (kp_slices){ 0, 1 }, NULL); }
 
 /* Bits of the units of layer 0 whose first outgoing weight is 0; it is 1 again thereafter. */
 static unsigned new_units(world *w) {

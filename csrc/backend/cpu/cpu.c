@@ -151,18 +151,27 @@ typedef struct {
 
 static int is_active(const job *j, int member) { return !j->active || j->active[member]; }
 
-/* The next of `total` pieces for this thread, or -1 when none is left. */
-static int64_t take(share *shares, int T, int thread, int64_t total) {
+/* Takes the next of `total` pieces for this thread, 0 when none is left. Of its own share it takes most
+ * of what is left where pieces next to each other are cheaper (`together`: an operation packs weights
+ * once for all of them); of another's, which is late, one. */
+static int take(share *shares, int T, int thread, int64_t total, int together, int64_t *begin,
+                int64_t *end) {
     for (int i = 0; i < T; i++) {
         int whose = (thread + i) % T;
-        int64_t begin, end;
-        kp_slice_range(total, T, whose, &begin, &end);
-        if (atomic_load_explicit(&shares[whose].next, memory_order_relaxed) >= end - begin)
-            continue;
-        int64_t k = atomic_fetch_add_explicit(&shares[whose].next, 1, memory_order_relaxed);
-        if (k < end - begin) return begin + k;
+        int64_t first, last;
+        kp_slice_range(total, T, (kp_slices){ whose, whose + 1 }, &first, &last);
+        int64_t left = last - first -
+                       atomic_load_explicit(&shares[whose].next, memory_order_relaxed);
+        if (left <= 0) continue;
+        int64_t n = !together || i > 0 ? 1 : T == 1 ? left : left - left / 4,
+                k = first +
+                    atomic_fetch_add_explicit(&shares[whose].next, n, memory_order_relaxed);
+        if (k >= last) continue;
+        *begin = k;
+        *end = k + n < last ? k + n : last;
+        return 1;
     }
-    return -1;
+    return 0;
 }
 
 static void members_over_threads(void *context, int thread) {
@@ -170,14 +179,13 @@ static void members_over_threads(void *context, int thread) {
     const kp_program *p = j->program;
     const cpu_plan *plan = p->plan;
     void *scratch = plan->scratch + plan->scratch_bytes * (size_t)thread;
-    int64_t member;
-    while ((member = take(plan->shares, kp_pool_n_threads(j->pool), thread, p->P)) >= 0) {
+    int64_t member, end;
+    while (take(plan->shares, kp_pool_n_threads(j->pool), thread, p->P, 0, &member, &end)) {
         if (!is_active(j, (int)member)) continue;
         for (int run = 0; run < j->n; run++)
             for (int i = 0; i < p->n_steps; i++) {
                 const kp_step *s = &p->steps[i];
-                for (int slice = 0; slice < s->n_slices; slice++)
-                    s->op->cpu(s->args, (int)member, slice, scratch);
+                s->op->cpu(s->args, (int)member, (kp_slices){ 0, s->n_slices }, scratch);
             }
     }
 }
@@ -195,12 +203,17 @@ static void slices_over_threads(void *context, int thread) {
         const kp_step *s = &p->steps[i];
         share *now = plan->shares + (run % 2 * p->n_steps + i) * T,
               *next = plan->shares + ((run + 1) % 2 * p->n_steps + i) * T;
-        int64_t k, total = (int64_t)p->P * s->n_slices;
+        kp_slices slices;
+        int64_t begin, end, total = (int64_t)p->P * s->n_slices;
         atomic_store_explicit(&next[thread].next, 0, memory_order_relaxed);
-        while ((k = take(now, T, thread, total)) >= 0) {
-            int member = (int)(k / s->n_slices);
-            if (is_active(j, member)) s->op->cpu(s->args, member, (int)(k % s->n_slices), scratch);
-        }
+        while (take(now, T, thread, total, 1, &begin, &end))
+            for (int64_t k = begin; k < end; k += slices.end - slices.begin) {
+                int member = (int)(k / s->n_slices), to_go = (int)(end - k);
+                slices.begin = (int)(k % s->n_slices);
+                slices.end = s->n_slices - slices.begin < to_go ? s->n_slices
+                                                                 : slices.begin + to_go;
+                if (is_active(j, member)) s->op->cpu(s->args, member, slices, scratch);
+            }
         kp_pool_barrier(j->pool);
     }
 }
