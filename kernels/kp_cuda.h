@@ -28,7 +28,6 @@
 /* All threads of the cluster; orders their accesses to all memory. */
 static __device__ __forceinline__ void kp_cluster_sync() { cooperative_groups::this_cluster().sync(); }
 static __device__ __forceinline__ int kp_cluster_rank() { return (int)cooperative_groups::this_cluster().block_rank(); }
-static __device__ __forceinline__ int kp_cluster_size() { return (int)cooperative_groups::this_cluster().num_blocks(); }
 /* The same place of shared memory in another block, which must have begun and not have returned. */
 template <class T> static __device__ __forceinline__ T *kp_cluster_at(T *at, int rank) {
     return cooperative_groups::this_cluster().map_shared_rank(at, (unsigned)rank);
@@ -36,7 +35,6 @@ template <class T> static __device__ __forceinline__ T *kp_cluster_at(T *at, int
 #else
 static __device__ __forceinline__ void kp_cluster_sync() { __syncthreads(); }
 static __device__ __forceinline__ int kp_cluster_rank() { return 0; }
-static __device__ __forceinline__ int kp_cluster_size() { return 1; }
 template <class T> static __device__ __forceinline__ T *kp_cluster_at(T *at, int) { return at; }
 #endif
 #endif

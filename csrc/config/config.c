@@ -242,6 +242,26 @@ static kp_status check_stream(const kp_config *c, kp_err *err) {
     return KP_OK;
 }
 
+/* A setting that the rule does not have would be ignored in silence. */
+static kp_status check_rule(const kp_config *c, kp_err *err) {
+    const int rule = c->optim.rule;
+    char name[KP_CONFIG_TEXT];
+    kp_config_get(c, kp_key_find("optim.rule"), name);
+    if (c->optim.weight_decay != 0 && (rule == KP_RULE_ADAM || rule == KP_RULE_MADAM))
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "optim.weight_decay is %g, and optim.rule %s has none: set optim.l2%s",
+                       c->optim.weight_decay, name,
+                       rule == KP_RULE_ADAM ? ", or optim.rule=adamw" : "");
+    if (c->optim.momentum != 0 && rule != KP_RULE_SGD)
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "optim.momentum is %g, and optim.rule %s has none: it is of sgd",
+                       c->optim.momentum, name);
+    if (c->optim.centered && rule != KP_RULE_RMSPROP)
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "optim.centered is true, and optim.rule is %s: it is of rmsprop", name);
+    return KP_OK;
+}
+
 kp_status kp_config_check(const kp_config *c, kp_err *err) {
     static kp_status (*const check[KP_N_ALGORITHMS])(const kp_config *c, kp_err *err) = {
         [KP_ALGORITHM_DQN] = check_dqn, [KP_ALGORITHM_STREAM] = check_stream
@@ -254,6 +274,7 @@ kp_status kp_config_check(const kp_config *c, kp_err *err) {
     kp_config_defaults(&standard, NULL);
     for (int i = 0; !st && i < kp_n_keys(); i++)
         if (!kp_config_same(c, &standard, i)) st = check_use(c, kp_key_at(i)->key, NULL, err);
+    if (!st) st = check_rule(c, err);
     if (st) return st;
     if (c->optim.clip.once && c->optim.clip.at < 1)
         return kp_fail(

@@ -24,7 +24,7 @@ static int64_t samples_of_block(const kp_stream *s) {
     int64_t n = least(KP_STREAM_BLOCK, c->train.samples - s->sample);
     n = least(n, until(s->sample, c->stream.task_samples));
     n = least(n, until(s->sample, c->log.interval_steps));
-    return least(n, kp_optim_room(s->optim));
+    return least(n, kp_optim_room(s->optim, s->active));
 }
 
 static int row_is_due(const kp_stream *s) {

@@ -1,4 +1,6 @@
 /* stream_weights.c: the weights that a stream begins with. */
+#include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +18,18 @@ static kp_status check_shape(const kp_tensor *t, const kp_array *a, const char *
                    path, t->name, kp_array_describe(a, seen), kp_array_describe(&want, expected));
 }
 
+static kp_status check_values(const kp_tensor *t, const kp_array *a, const char *path,
+                              kp_err *err) {
+    for (int64_t i = 0; i < t->count; i++) {
+        float x;
+        memcpy(&x, (const char *)a->data + (size_t)i * sizeof x, sizeof x);
+        if (!isfinite(x))
+            return kp_fail(err, KP_BAD_DATA, "%s: element %" PRId64 " of %s is %g, expected a number",
+                           path, i, t->name, (double)x);
+    }
+    return KP_OK;
+}
+
 /* Tensors in PyTorch's order, under the names of nn/mlp.h. */
 static kp_status read_weights(const kp_layout *layout, const char *path, float *member,
                               kp_err *err) {
@@ -28,6 +42,7 @@ static kp_status read_weights(const kp_layout *layout, const char *path, float *
         if (!canonical) st = kp_fail(err, KP_BAD_CONFIG, "%s: out of host memory", path);
         if (!st) st = kp_safetensors_find(file, t->name, &a, err);
         if (!st) st = check_shape(t, &a, path, err);
+        if (!st) st = check_values(t, &a, path, err);
         if (!st) {
             memcpy(canonical, a.data, (size_t)t->count * sizeof *canonical);
             kp_tensor_import(t, member, canonical);

@@ -207,9 +207,14 @@ static kp_status loop(session *s, kp_err *err) {
 /* KP_NON_FINITE where members stopped on the way; says how long the run took. */
 static kp_status conclude(const session *s, kp_err *err) {
     const kp_progress *now = s->learner->progress(s->state);
-    double seconds = kp_now_s() - s->started_s,
-           steps = (double)(now->agent_step - s->started_step) * s->P,
-           updates = (double)(now->updates - s->started_updates) * s->P;
+    int64_t all = now->updates - s->started_updates, done = 0;
+    for (int p = 0; p < s->P; p++) { /* a member that stopped has learned until then */
+        int64_t at = now->member[p].stopped_at - s->started_updates;
+        done += now->member[p].stopped_at < 0 ? all : at > 0 ? at : 0;
+    }
+    double seconds = kp_now_s() - s->started_s, updates = (double)done,
+           steps = (double)(now->agent_step - s->started_step) *
+                   (all > 0 ? updates / (double)all : s->P);
     int stopped = 0, first = -1;
     const char *unit = s->learner->unit;
     kp_log_line(s->log,

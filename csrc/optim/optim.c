@@ -253,9 +253,10 @@ int kp_optim_fuse(const kp_optim *o, kp_optim_fused *f, const char **why_not) {
 
 static int minimum(int64_t a, int64_t b) { return (int)(a < b ? a : b); }
 
-int kp_optim_room(const kp_optim *o) {
+int kp_optim_room(const kp_optim *o, const uint8_t *active) {
     int room = INT_MAX;
     for (int p = 0; p < o->P; p++) {
+        if (active && !active[p]) continue;
         const kp_clip_options *c = &o->member[p].clip;
         int64_t until = c->at - o->step[p]; /* the update that clips is this one from now on */
         int64_t every = o->has.si ? o->member[p].si.every : 0;
@@ -290,7 +291,7 @@ static void fill_rows(kp_optim *o, int p, int n) {
 
 kp_status kp_optim_prepare(kp_optim *o, int n, const uint8_t *active, kp_err *err) {
     int changed = 0;
-    assert(n >= 1 && n <= o->block && n <= kp_optim_room(o));
+    assert(n >= 1 && n <= o->block && n <= kp_optim_room(o, active));
     for (int p = 0; p < o->P; p++) {
         if (active && !active[p]) continue;
         changed |= refresh_bounds(o, p);

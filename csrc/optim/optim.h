@@ -65,7 +65,7 @@ const int32_t *kp_optim_cursor(const kp_optim *optim);
 
 /* How many updates may be announced now, at least 1: what changes only between programs (bounds with
  * optim.clip.when: once, consolidation with optim.si.every) is the same for all of them. May exceed block. */
-int kp_optim_room(const kp_optim *optim);
+int kp_optim_room(const kp_optim *optim, const uint8_t *active);
 
 /* Before the program is run n times. active: [P] host, NULL: all. Allocates nothing. */
 kp_status kp_optim_prepare(kp_optim *optim, int n, const uint8_t *active, kp_err *err);

@@ -27,13 +27,14 @@ typedef struct {                 /* all borrowed; no overlap */
     kp_clip_tally *tally;        /* [P][n_chunks] overwritten */
 } kp_madam_clip_args;
 
-/* One element, up to the clip. 0 / 0 is no step; NaN remains NaN. */
+/* One element, up to the clip. 0 / 0 is no step; 0 times infinity is 0; NaN remains NaN. */
 KP_HD float kp_madam1(float x, float g, float *v, kp_madam_hyper h) {
     *v = fmaf(h.beta, *v, h.one_minus_beta * g * g);
     float normalised = g / (sqrtf(*v) * h.rsqrt_bc);
     normalised = (g == 0.0f) & (*v == 0.0f) ? 0.0f : normalised;
     float step = -h.step_size * kp_clip(normalised, KP_MADAM_LIMIT);
-    return x * kp_exp(x < 0.0f ? -step : step);
+    float scaled = x * kp_exp(x < 0.0f ? -step : step);
+    return x == 0.0f ? x : scaled;
 }
 
 KP_CUDA_C kp_status kp_madam_clip_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

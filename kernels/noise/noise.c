@@ -69,9 +69,10 @@ static void draw_random(const kp_noise_args *a, const kp_noise_hyper *h, const k
     uint64_t stride = (uint64_t)kp_noise_groups(t);
     draw_blocks(key, kp_noise_stream(a, tensor),
                 kp_noise_counter(h, group) + (uint64_t)out * stride, stride, x);
-    if (a->as_initialiser) /* kp_noise_uniform */
+    if (a->as_initialiser) /* kp_noise_initial */
         for (int k = 0; k < COLUMNS; k++)
-            z[k] = (2.0f * (kp_vec_of_words(x[k] >> 8) * 0x1p-24f) - 1.0f) * t->init_bound;
+            z[k] = (2.0f * (kp_vec_of_words(x[k] >> 8) * 0x1p-24f) - 1.0f) * t->init_bound +
+                   t->init_value;
     else
         for (int k = 0; k < COLUMNS; k += 2) normal_pair(x[k], x[k + 1], &z[k], &z[k + 1]);
 }

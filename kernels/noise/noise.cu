@@ -20,7 +20,7 @@ static __global__ void __launch_bounds__(THREADS) fill(kp_noise_args a, const ui
     if (a.kind != KP_NOISE_RANDOM)
         for (int k = 0; k < COLUMNS; k++) z[k] = kp_noise_hash_at(&a, h.step, tensor, out, first + k);
     else if (a.as_initialiser)
-        for (int k = 0; k < COLUMNS; k++) z[k] = kp_noise_uniform(x.x[k], t.init_bound);
+        for (int k = 0; k < COLUMNS; k++) z[k] = kp_noise_initial(x.x[k], &t);
     else
         for (int k = 0; k < COLUMNS; k += 2) kp_normal_pair(x.x[k], x.x[k + 1], &z[k], &z[k + 1]);
     float *to = a.noise + blockIdx.y * a.N + t.offset + out * t.out_stride;

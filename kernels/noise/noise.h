@@ -19,7 +19,7 @@ typedef struct {
     int column;         /* its first one in `place` */
     int first_group;    /* of four columns: in all tensors before */
     int64_t first_block; /* n_out of them to a group */
-    float init_bound;
+    float init_bound, init_value; /* the initialiser: init_value + U(-init_bound, +init_bound) */
 } kp_noise_tensor;
 
 typedef struct KP_ALIGN16 {
@@ -76,14 +76,14 @@ KP_HD float kp_noise_hash(const kp_noise_args *a, int64_t step, int tensor, int6
     return ((float)(uint32_t)(z >> 40) - 0x1p+23f) * 0x1p-23f;
 }
 
-KP_HD float kp_noise_uniform(uint32_t word, float bound) {
-    return (2.0f * kp_uniform(word) - 1.0f) * bound;
+KP_HD float kp_noise_initial(uint32_t word, const kp_noise_tensor *t) {
+    return (2.0f * kp_uniform(word) - 1.0f) * t->init_bound + t->init_value;
 }
 
 KP_HD float kp_noise_hash_at(const kp_noise_args *a, int64_t step, int tensor, int out, int column) {
     const kp_noise_tensor *t = &a->tensor[tensor];
     float z = kp_noise_hash(a, step, tensor, (int64_t)out * t->n_in + column);
-    return a->as_initialiser ? z * t->init_bound : z;
+    return a->as_initialiser ? z * t->init_bound + t->init_value : z;
 }
 
 KP_CUDA_C kp_status kp_noise_cuda(const void *args, const kp_cuda *cuda, kp_err *err);

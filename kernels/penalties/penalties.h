@@ -2,7 +2,8 @@
  * do not have the terms in their loop and for regularisers that keep state:
  *
  *     L2, L2 Init             penalty.h
- *     streaming EWC           F = EMA(g^2), A = EMA(theta), both corrected for their start from zero;
+ *     streaming EWC           F = EMA(g^2), A = EMA(theta), both corrected for their start from zero (A is kept
+ *                             so, that it may be set to what a unit begins with);
  *                             g += lambda F (theta - A)    (Kirkpatrick et al. 2017; streaming: Elsayed &
  *                             Mahmood 2024, "Addressing loss of plasticity and catastrophic forgetting")
  *     Synaptic Intelligence   g += 2 c Omega (theta - anchor)    (Zenke et al. 2017, equation 4)
@@ -33,8 +34,8 @@ typedef struct {                     /* all borrowed; no overlap */
 
 KP_HD float kp_ewc1(float out, float g, float x, float *fisher, float *mean, kp_penalties_hyper h) {
     *fisher = fmaf(h.decay, *fisher, h.one_minus_decay * g * g);
-    *mean = fmaf(h.decay, *mean, h.one_minus_decay * x);
-    return fmaf(h.ewc * (*fisher / h.bc), x - *mean / h.bc, out);
+    *mean = fmaf(h.one_minus_decay / h.bc, x - *mean, *mean);
+    return fmaf(h.ewc * (*fisher / h.bc), x - *mean, out);
 }
 
 KP_HD float kp_si1(float out, float x, float importance, float start, kp_penalties_hyper h) {

@@ -158,6 +158,15 @@ static const struct {
       "command line: seed: seen ' 3', expected a whole number from 0 to 18446744073709551615" },
     { "a number beyond int", "env.count=4294967297",
       "command line: env.count: seen '4294967297', expected a whole number from 1 to 1024" },
+    { "an eps that divides 0 by 0", "optim.eps=0",
+      "command line: optim.eps: seen '0', expected a number from 1e-37 to 1000" },
+    { "a weight decay that is none of the rule's", "optim.weight_decay=0.5",
+      "optim.weight_decay is 0.5, and optim.rule adam has none: set optim.l2, or "
+      "optim.rule=adamw" },
+    { "a momentum that is none of the rule's", "optim.momentum=0.9",
+      "optim.momentum is 0.9, and optim.rule adam has none: it is of sgd" },
+    { "centered, and not rmsprop", "optim.centered=true",
+      "optim.centered is true, and optim.rule is adam: it is of rmsprop" },
 };
 
 Test(config, bad_args) {
@@ -288,7 +297,7 @@ Test(config, names_of_streams) {
 Test(config, written_configurations_read_back_to_the_bit) {
     const char *args[] = { "seed=18446744073709551600",
                            "optim.lr=0.1000000000000000055511151231257827",
-                           "optim.eps=4.9406564584124654e-324",
+                           "optim.eps=4.9406564584124654e-37",
                            "train.replay_ratio=0.30000000000000004",
                            "optim.grad_norm=10",
                            "optim.clip.kappa={fc1.weight: 3.0000000000000004, fc1: none}",

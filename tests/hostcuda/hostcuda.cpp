@@ -190,7 +190,6 @@ void hostcuda_cluster_sync(const char *file, int line) {
 }
 
 int hostcuda_cluster_rank() { return (int)(current->of - cluster); }
-int hostcuda_cluster_size() { return n_blocks; }
 
 /* The last lane to come computes for all. */
 static void finish_warp_op(fiber *lanes, uint32_t mask) {

@@ -91,14 +91,12 @@ void *hostcuda_dynamic_shared();
  * Another block's memory may be named from its first step to its return. */
 void hostcuda_cluster_sync(const char *file, int line);
 int hostcuda_cluster_rank();
-int hostcuda_cluster_size();
 void *hostcuda_cluster_at(const void *at, int rank, const char *file, int line);
 template <class T> static inline T *hostcuda_cluster_typed(T *at, int rank, const char *file, int line) {
     return (T *)hostcuda_cluster_at(at, rank, file, line);
 }
 #define kp_cluster_sync() hostcuda_cluster_sync(__FILE__, __LINE__)
 #define kp_cluster_rank hostcuda_cluster_rank
-#define kp_cluster_size hostcuda_cluster_size
 #define kp_cluster_at(at, rank) hostcuda_cluster_typed(at, rank, __FILE__, __LINE__)
 
 /* A kernel and its arguments, as they are copied to where they wait for their turn. */

@@ -100,7 +100,7 @@ static void train(const char *device, kp_rule rule, int reference, kp_noise_kind
     ok(kp_program_seal(program, &err), &err);
     for (unsigned s = 0; s < 6; s++) {
         const uint8_t *who = s == 1 ? active : NULL;
-        int n = kp_optim_room(optim) < BLOCK ? kp_optim_room(optim) : BLOCK;
+        int room = kp_optim_room(optim, who), n = room < BLOCK ? room : BLOCK;
         fill(host, 2 + s, 1);
         ok(kp_backend_upload(b, grad, host, sizeof host, &err), &err);
         ok(kp_optim_prepare(optim, n, who, &err), &err);

@@ -9,6 +9,7 @@
 #include "noise/noise.h"
 #include "ops.h"
 #include "softmax_xent/softmax_xent.h"
+#include "madam_clip/madam_clip.h"
 #include "squared_error/squared_error.h"
 #include "td_loss/td_loss.h"
 #include "td_stats/td_stats.h"
@@ -326,4 +327,22 @@ Test(gather_stack, divides_by_255_correctly_rounded) {
                           error <= fabsl((long double)nextafterf(got, -1) * 255 - x),
                       "%d / 255 is not %.9g", x, (double)got);
         }
+}
+
+/* exp(100) is infinite, and 0 times it would be no number. */
+Test(madam, a_zero_stays_where_steps_are_large) {
+    enum { N = KP_CHUNK };
+    float theta[N] = { 0, 0.5f, -0.5f }, v[N] = { 0 }, bound = 1;
+    const float grad[N] = { -1, -1, 1 };
+    const int32_t tensor = 0;
+    kp_clip_tally tally;
+    const kp_madam_hyper h = { .step_size = 100, .beta = 0.9f, .one_minus_beta = 0.1f,
+                               .rsqrt_bc = 1 / sqrtf(0.1f) };
+    run(KP_OP_madam_clip, &(kp_madam_clip_args){ .P = 1, .n_chunks = 1, .n_tensors = 1, .theta = theta,
+                                                 .v = v, .grad = grad, .tensor = &tensor,
+                                                 .bound = &bound, .hyper = &h, .tally = &tally });
+    cr_expect_eq(theta[0], 0);
+    cr_expect_eq(theta[1], 1, "to its bound, not %g", (double)theta[1]);
+    cr_expect_eq(theta[2], -1);
+    cr_expect_eq(theta[3], 0, "padding");
 }

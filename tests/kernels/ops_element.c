@@ -447,8 +447,10 @@ static void reference_penalties(const void *args) {
         double out = with_terms(g, x, a->anchor, i, h.l2, h.l2init);
         if (a->fisher && h.ewc != 0) {
             double f = (double)h.decay * (double)a->fisher[i] + (double)h.one_minus_decay * g * g;
-            double m = (double)h.decay * (double)a->mean[i] + (double)h.one_minus_decay * x;
-            out += (double)h.ewc * f / (double)h.bc * (x - m / (double)h.bc);
+            double m = (double)a->mean[i],
+                   weight = (double)h.one_minus_decay / (double)h.bc;
+            m += weight * (x - m);
+            out += (double)h.ewc * f / (double)h.bc * (x - m);
             a->fisher[i] = (float)f, a->mean[i] = (float)m;
         }
         if (a->importance && h.si != 0) {
@@ -522,7 +524,8 @@ static void make_noise(kp_case *c, kp_noise_kind kind, int as_initialiser, int d
           .n_in = 1,
           .column = 17,
           .first_group = 5,
-          .first_block = 131 },
+          .first_block = 131,
+          .init_value = 1 },
         { .offset = 2048,
           .n_out = 1,
           .n_in = 1,
@@ -575,12 +578,15 @@ static double noise_at(const kp_noise_args *a, const kp_noise_hyper *h, int tens
                        int64_t element) {
     const kp_noise_tensor *t = &a->tensor[tensor];
     int64_t out = element / t->n_in, column = element % t->n_in;
-    double bound = a->as_initialiser ? (double)t->init_bound : 1;
-    if (a->kind == KP_NOISE_HASH) return hash_noise(h->step, tensor, element, a->draw) * bound;
+    double bound = a->as_initialiser ? (double)t->init_bound : 1,
+           value = a->as_initialiser ? (double)t->init_value : 0;
+    if (a->kind == KP_NOISE_HASH)
+        return hash_noise(h->step, tensor, element, a->draw) * bound + value;
     uint64_t block = (uint64_t)(out * ((t->n_in + 3) / 4) + column / 4);
     kp_philox_block b = kp_philox(h->seed, 7u + ((uint32_t)a->draw << 8) + ((uint32_t)tensor << 16),
                                   ((uint64_t)h->step << 30) + block);
-    if (a->as_initialiser) return (2 * (double)(b.x[column % 4] >> 8) / 16777216 - 1) * bound;
+    if (a->as_initialiser)
+        return (2 * (double)(b.x[column % 4] >> 8) / 16777216 - 1) * bound + value;
     double u = ((double)(b.x[column % 4 & 2] >> 8) + 1) / 16777216,
            angle = 2 * acos(-1) * (double)(b.x[(column % 4) | 1] >> 8) / 16777216;
     return sqrt(-2 * log(u)) * (column % 2 ? sin(angle) : cos(angle));

@@ -445,6 +445,19 @@ static void expect_fails(const kp_config *c, kp_status want, const char *message
     cr_expect(strstr(err.text, message), "no '%s' in: %s", message, err.text);
 }
 
+/* A safetensors file of the first layer's weights. */
+static void put_weights_with_nan(const char *path) {
+    enum { N = 19 * STREAMS_INPUTS };
+    char file[256 + N * sizeof(float)] = { 0 }, *head = file + 8;
+    float weight[N] = { [33] = NAN };
+    int n = snprintf(head, 248,
+                     "{\"layer1.weight\":{\"dtype\":\"F32\",\"shape\":[19,%d],\"data_offsets\":[0,%zu]}}",
+                     STREAMS_INPUTS, sizeof weight);
+    file[0] = (char)n;
+    memcpy(head + n, weight, sizeof weight);
+    cr_assert_eq(kp_file_write(path, file, 8 + (size_t)n + sizeof weight, NULL), KP_OK);
+}
+
 Test(stream, what_does_not_fit_the_data_is_said) {
     char path[KP_PATH], text[KP_PATH + 32];
     int32_t rows[6][STREAMS_INPUTS];
@@ -467,6 +480,8 @@ Test(stream, what_does_not_fit_the_data_is_said) {
     snprintf(text, sizeof text, "net.init_from=%s", path);
     c = streams_config(bytes_dir, 1, (const char *const[]){ text });
     expect_fails(&c, KP_BAD_DATA, "absent.safetensors: ");
+    put_weights_with_nan(path);
+    expect_fails(&c, KP_BAD_DATA, "element 33 of layer1.weight is nan, expected a number");
     c = streams_config(home, 0, NULL);
     expect_fails(&c, KP_BAD_DATA, home);
 }

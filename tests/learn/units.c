@@ -21,6 +21,10 @@ typedef struct {
     double kappa;
     kp_units_member unit; /* of member 0; that of others differs */
     int64_t redo_every;
+    double l2init;
+    struct {
+        double strength, decay;
+    } ewc;
 } setting;
 
 #define CBP .cbp_rate = 0.02, .cbp_decay = 0.95, .cbp_maturity = 20
@@ -30,37 +34,45 @@ static const setting settings[] = {
       KP_RULE_ADAM,
       1,
       { 11, CBP },
-      0 },
+      .redo_every = 0 },
     { "cbp, crelu, normalised, momentum, clipped",
       { 9, 4, 3, { 9, 17, 6 }, KP_MLP_CRELU, 1, KP_INIT_XAVIER },
       KP_RULE_SGD,
       0.8,
       { 12, CBP },
-      0 },
+      .redo_every = 0 },
     { "redo, relu, adam",
       { 12, 5, 2, { 20, 8 }, KP_MLP_RELU, 0, KP_INIT_FAN_IN },
       KP_RULE_ADAM,
       INFINITY,
       { 13, .redo_tau = 0.4 },
-      25 },
+      .redo_every = 25 },
     { "redo, crelu, rmsprop, clipped",
       { 10, 4, 2, { 9, 7 }, KP_MLP_CRELU, 0, KP_INIT_XAVIER },
       KP_RULE_RMSPROP,
       1,
       { 14, .redo_tau = 0.8 },
-      10 },
+      .redo_every = 10 },
     { "both, tanh, normalised, adamw, clipped",
       { 8, 3, 2, { 18, 9 }, KP_MLP_TANH, 1, KP_INIT_FAN_IN },
       KP_RULE_ADAMW,
       1.5,
       { 15, CBP, .redo_tau = 0.6 },
-      7 },
+      .redo_every = 7 },
     { "both, leaky relu, sgd",
       { 8, 3, 1, { 18 }, KP_MLP_LEAKY_RELU, 0, KP_INIT_FAN_IN },
       KP_RULE_SGD,
       INFINITY,
       { 16, CBP, .redo_tau = 0.4 },
-      30 },
+      .redo_every = 30 },
+    { "both, relu, sgd, with anchors",
+      { 10, 4, 2, { 16, 8 }, KP_MLP_RELU, 0, KP_INIT_FAN_IN },
+      KP_RULE_SGD,
+      1.5,
+      { 17, CBP, .redo_tau = 0.4 },
+      .redo_every = 20,
+      .l2init = 0.01,
+      .ewc = { .strength = 0.1, .decay = 0.99 } },
 };
 #define EACH_SETTING(s) for (const setting *s = settings; s < settings + KP_COUNT(settings); s++)
 
@@ -115,6 +127,8 @@ static kp_status open_optim(world *w, kp_err *err) {
             .eps = 1e-8,
             .momentum = 0.5,
             .weight_decay = 0.01,
+            .l2init = w->s->l2init,
+            .ewc = { .strength = w->s->ewc.strength, .decay = w->s->ewc.decay },
             .grad_norm = INFINITY,
             .clip = { .kappa = kappa_of(w->s, w->first + p),
                       .bias = 1,
@@ -196,7 +210,7 @@ static void count(world *w, int64_t *cbp, int64_t *redo) {
 /* ---- the methods in doubles
  * ---------------------------------------------------------------------- */
 
-enum { MOST_MOMENTS = 3 };
+enum { MOST_MOMENTS = 5 };
 
 typedef struct {
     const world *w;
@@ -230,7 +244,11 @@ static float within(const reference *r, int l, double x) {
 
 static void set(reference *r, int64_t at, float x) {
     r->theta[at] = x;
-    for (int i = 0; i < kp_optim_n_moments(r->w->optim); i++) r->moment[i][at] = 0;
+    for (int i = 0; i < kp_optim_n_moments(r->w->optim); i++) {
+        const char *name;
+        kp_optim_moment(r->w->optim, i, &name);
+        r->moment[i][at] = strstr(name, "anchor") ? x : 0;
+    }
 }
 
 static void begin_again(reference *r, int method, int l, int o) {

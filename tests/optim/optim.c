@@ -342,7 +342,7 @@ static void run_blocks(world *w, const int *length, int n_lengths, const uint8_t
     for (int s = 0; s < n_lengths; s++) {
         for (int i = 0; i < w->P * N; i++) w->grad[i] = value(w->first + i / N, s, i % N);
         for (int n, done = 0; done < length[s]; done += n) {
-            n = kp_optim_room(w->optim);
+            n = kp_optim_room(w->optim, active);
             if (n > w->block) n = w->block;
             if (n > length[s] - done) n = length[s] - done;
             kp_status st = kp_optim_prepare(w->optim, n, active, &err);
@@ -398,7 +398,7 @@ Test(optim, room_ends_where_importance_is_consolidated) {
     }
     cr_assert(importance);
     for (int t = 0; t < 8; t++) {
-        cr_expect_eq(kp_optim_room(w.optim), 4 - t % 4, "after %d updates", t);
+        cr_expect_eq(kp_optim_room(w.optim, NULL), 4 - t % 4, "after %d updates", t);
         step(&w, t + 1, NULL);
         cr_expect_eq(importance[0] != 0, t >= 3, "after %d updates", t + 1);
     }
@@ -427,10 +427,12 @@ Test(optim, room_ends_where_bounds_change) {
     world w = open_world(options(2), MAX_P, 0); /* member 2 clips at update 7 */
     static const int room[] = { 6, 5, 4, 3, 2, 1, 1 };
     for (int t = 0; t < 7; t++) {
-        cr_expect_eq(kp_optim_room(w.optim), room[t], "after %d updates", t);
+        cr_expect_eq(kp_optim_room(w.optim, NULL), room[t], "after %d updates", t);
+        cr_expect_gt(kp_optim_room(w.optim, (const uint8_t[]){ 1, 1, 0 }), 1 << 30,
+                     "a member that has stopped limits nobody");
         step(&w, t + 1, NULL);
     }
-    cr_expect_gt(kp_optim_room(w.optim), 1 << 30);
+    cr_expect_gt(kp_optim_room(w.optim, NULL), 1 << 30);
     close_world(&w);
 }
 

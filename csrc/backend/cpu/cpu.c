@@ -14,10 +14,11 @@
 
 #include "backend/backend_impl.h"
 #include "backend/program_impl.h"
+#include "base/memory.h"
 #include "base/pool.h"
 #include "cpu_features.h"
 
-enum { HUGE_PAGE = 2 << 20, PAGE = 4096, COLOUR = 256 };
+enum { HUGE_PAGE = 2 << 20, PAGE = 4096, COLOUR = 256, MUCH = 64 << 20 };
 
 typedef struct {
     kp_pool *pool;
@@ -63,6 +64,10 @@ static kp_status cpu_alloc(void *impl, void **memory, size_t bytes, const char *
     size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : PAGE,
            colour = COLOUR * (size_t)(c->n_allocated++ % (PAGE / COLOUR));
     void *pages = NULL;
+    if (bytes >= MUCH && (int64_t)bytes > kp_memory_available())
+        return kp_fail(err, KP_BAD_CONFIG,
+                       "%s: %.2f GiB of host memory asked for, %.2f are available", what,
+                       (double)bytes / (1 << 30), (double)kp_memory_available() / (1 << 30));
     if (posix_memalign(&pages, align, colour + bytes))
         return kp_fail(err, KP_BAD_CONFIG, "%s: %.1f MB of host memory asked for, not available",
                        what, (double)bytes * 1e-6);
