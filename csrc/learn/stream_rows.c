@@ -66,7 +66,8 @@ static kp_status find_clipped(kp_stream *s, kp_err *err) {
     for (int p = 0; !st && p < s->P; p++) {
         int limits = s->member[p].optim.rule == KP_RULE_MADAM; /* weights, with and without clip */
         st = kp_clip_bounds(&s->layout, &s->member[p].optim.clip, bound, err);
-        for (int t = 0; !st && t < s->T; t++) s->clips[p * s->T + t] = limits || bound[t] < INFINITY;
+        for (int t = 0; !st && t < s->T; t++)
+            s->clips[p * s->T + t] = limits || bound[t] < INFINITY;
     }
     free(bound);
     return st;

@@ -24,8 +24,9 @@ static kp_status check_values(const kp_tensor *t, const kp_array *a, const char 
         float x;
         memcpy(&x, (const char *)a->data + (size_t)i * sizeof x, sizeof x);
         if (!isfinite(x))
-            return kp_fail(err, KP_BAD_DATA, "%s: element %" PRId64 " of %s is %g, expected a number",
-                           path, i, t->name, (double)x);
+            return kp_fail(err, KP_BAD_DATA,
+                           "%s: element %" PRId64 " of %s is %g, expected a number", path, i,
+                           t->name, (double)x);
     }
     return KP_OK;
 }

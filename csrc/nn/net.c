@@ -26,7 +26,7 @@ struct kp_pass {
     const kp_net *net;
     kp_backend *backend;
     int P, B;
-    const kp_pass *lender;   /* NULL, or whose input and activations these are, but for the output */
+    const kp_pass *lender; /* NULL, or whose input and activations these are, but for the output */
     float *input;
     float *y[KP_MAX_LAYERS];  /* [P][B][out] of each layer */
     float *dy[KP_MAX_LAYERS]; /* the gradient before the layer's activation; NULL: forward only */

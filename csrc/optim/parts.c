@@ -53,7 +53,9 @@ static void fill_noise(const kp_optim *o, int p, int64_t step, void *hyper) {
 
 /* Every tensor as a matrix of outputs and columns: kp_tensor_at is affine in the output. */
 static kp_noise_tensor noise_tensor(const kp_tensor *t) {
-    kp_noise_tensor n = { .offset = t->offset, .init_bound = t->init_bound, .init_value = t->init_value };
+    kp_noise_tensor n = { .offset = t->offset,
+                          .init_bound = t->init_bound,
+                          .init_value = t->init_value };
     n.n_out = (int)(t->n_dims > 1 ? t->dims[0] : t->count);
     n.n_in = (int)(t->count / n.n_out);
     n.out_stride = n.n_out > 1 ? kp_tensor_at(t, n.n_in) - kp_tensor_at(t, 0) : 0;

@@ -1,6 +1,7 @@
 /* conv_backward_data.c: rows of the tile are one input pixel in several samples: all have the same
  * taps, so that nothing is multiplied that lies outside. Columns are input channels.
- * A slice is a range of input pixels in all samples; slices run together share transposed weights. */
+ * A slice is a range of input pixels in all samples; slices run together share transposed weights.
+ */
 #include "conv.h"
 #include "tile.h"
 

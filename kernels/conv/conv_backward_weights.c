@@ -59,11 +59,12 @@ typedef struct {
     float *dw, *dbias;   /* dbias: NULL where another slice makes it */
     float *packed;
     int64_t tile_begin, tile_end;
-    range next[2]; /* what the next block reads of x and dy, to be fetched ahead */
+    range next[2];   /* what the next block reads of x and dy, to be fetched ahead */
     int ahead_lines; /* at each step, so that the tiles fetch all of it */
 } work;
 
-/* Cuts the rows into pieces, between which lines are fetched ahead; ranges shrink as they are asked for. */
+/* Cuts the rows into pieces, between which lines are fetched ahead; ranges shrink as they are asked
+ * for. */
 static void cut_rows(kp_sum *sum) {
     int n = sum->inner.n, chunk = n % 4 == 0 ? 4 : n % 5 == 0 ? 5 : n % 3 == 0 ? 3 : n;
     sum->outer = sum->middle;

@@ -75,6 +75,7 @@ static void run(const void *args, int member, kp_slices slices, void *scratch) {
                 int64_t i = n * t / tiles - first;
                 int rows = (int)(n * (t + 1) / tiles - first - i);
                 float c[KP_MR * KP_NR];
+                /* for writing: another core may have read these lines last */
                 for (int r = 0; r < rows; r++)
                     for (int k = 0; k < columns; k += KP_LINE)
                         __builtin_prefetch(to[i + r] + p * KP_NR + k, 1);

@@ -4,7 +4,10 @@
 #include "dense.h"
 #include "tile.h"
 
-enum { BLOCK = 128, MAX_CHUNK = 4 }; /* inputs; steps of the sum for each row of weights fetched ahead */
+enum {
+    BLOCK = 128,   /* inputs */
+    MAX_CHUNK = 4, /* steps of the sum for each row of weights fetched ahead */
+};
 
 static int n_slices(const void *args) {
     const kp_dense_forward_args *a = args;
@@ -43,7 +46,7 @@ static void run(const void *args, int member, kp_slices slices, void *scratch) {
                          .middle = { n / chunk, chunk, (int64_t)chunk * a->out },
                          .inner = { chunk, 1, a->out },
                          .ahead_lines = KP_NR / KP_LINE,
-                       .ahead_step = a->out };
+                         .ahead_step = a->out };
         for (int64_t p = begin; p < end; p++) {
             const float *w_at = w + (int64_t)k * a->out + p * KP_NR;
             const int columns = a->out - (int)p * KP_NR;

@@ -19,8 +19,10 @@ KP_HD void gather_pixels(float *y, const uint8_t *const *frame, int divide) {
     typedef uint16_t pairs __attribute__((vector_size(16), may_alias));
     const bytes f0 = *(const bytes *)frame[0], f1 = *(const bytes *)frame[1],
                 f2 = *(const bytes *)frame[2], f3 = *(const bytes *)frame[3];
-#define LOW(a, b)  __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
-#define HIGH(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#define LOW(a, b)                                                                                  \
+    __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define HIGH(a, b)                                                                                 \
+    __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
     const pairs a[2] = { (pairs)LOW(f0, f1), (pairs)HIGH(f0, f1) },
                 b[2] = { (pairs)LOW(f2, f3), (pairs)HIGH(f2, f3) };
 #undef LOW

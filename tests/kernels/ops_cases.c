@@ -6,10 +6,10 @@
 #include "elementary.h"
 #include "gather_stack/gather_stack.h"
 #include "grad_norm/grad_norm.h"
+#include "madam_clip/madam_clip.h"
 #include "noise/noise.h"
 #include "ops.h"
 #include "softmax_xent/softmax_xent.h"
-#include "madam_clip/madam_clip.h"
 #include "squared_error/squared_error.h"
 #include "td_loss/td_loss.h"
 #include "td_stats/td_stats.h"
@@ -336,11 +336,19 @@ Test(madam, a_zero_stays_where_steps_are_large) {
     const float grad[N] = { -1, -1, 1 };
     const int32_t tensor = 0;
     kp_clip_tally tally;
-    const kp_madam_hyper h = { .step_size = 100, .beta = 0.9f, .one_minus_beta = 0.1f,
-                               .rsqrt_bc = 1 / sqrtf(0.1f) };
-    run(KP_OP_madam_clip, &(kp_madam_clip_args){ .P = 1, .n_chunks = 1, .n_tensors = 1, .theta = theta,
-                                                 .v = v, .grad = grad, .tensor = &tensor,
-                                                 .bound = &bound, .hyper = &h, .tally = &tally });
+    const kp_madam_hyper h = {
+        .step_size = 100, .beta = 0.9f, .one_minus_beta = 0.1f, .rsqrt_bc = 1 / sqrtf(0.1f)
+    };
+    run(KP_OP_madam_clip, &(kp_madam_clip_args){ .P = 1,
+                                                 .n_chunks = 1,
+                                                 .n_tensors = 1,
+                                                 .theta = theta,
+                                                 .v = v,
+                                                 .grad = grad,
+                                                 .tensor = &tensor,
+                                                 .bound = &bound,
+                                                 .hyper = &h,
+                                                 .tally = &tally });
     cr_expect_eq(theta[0], 0);
     cr_expect_eq(theta[1], 1, "to its bound, not %g", (double)theta[1]);
     cr_expect_eq(theta[2], -1);

@@ -447,8 +447,7 @@ static void reference_penalties(const void *args) {
         double out = with_terms(g, x, a->anchor, i, h.l2, h.l2init);
         if (a->fisher && h.ewc != 0) {
             double f = (double)h.decay * (double)a->fisher[i] + (double)h.one_minus_decay * g * g;
-            double m = (double)a->mean[i],
-                   weight = (double)h.one_minus_decay / (double)h.bc;
+            double m = (double)a->mean[i], weight = (double)h.one_minus_decay / (double)h.bc;
             m += weight * (x - m);
             out += (double)h.ewc * f / (double)h.bc * (x - m);
             a->fisher[i] = (float)f, a->mean[i] = (float)m;

@@ -134,7 +134,7 @@ static int train_in_parts(char dir[KP_PATH], const char *name, const kp_config *
     }
 }
 
-/* The soak (ctest -C Soak -L soak) stops after every piece of work. */
+/* The soak (ctest -C Soak -L soak) stops after every fourth piece of work. */
 Test(laws, stopped_and_resumed_equals_never_stopped, .timeout = 3600) {
     const char *soak = getenv("KAPPA_TEST_STRIDE");
     char whole[KP_PATH], parts[KP_PATH];

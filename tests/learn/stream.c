@@ -450,9 +450,10 @@ static void put_weights_with_nan(const char *path) {
     enum { N = 19 * STREAMS_INPUTS };
     char file[256 + N * sizeof(float)] = { 0 }, *head = file + 8;
     float weight[N] = { [33] = NAN };
-    int n = snprintf(head, 248,
-                     "{\"layer1.weight\":{\"dtype\":\"F32\",\"shape\":[19,%d],\"data_offsets\":[0,%zu]}}",
-                     STREAMS_INPUTS, sizeof weight);
+    int n = snprintf(
+        head, 248,
+        "{\"layer1.weight\":{\"dtype\":\"F32\",\"shape\":[19,%d],\"data_offsets\":[0,%zu]}}",
+        STREAMS_INPUTS, sizeof weight);
     file[0] = (char)n;
     memcpy(head + n, weight, sizeof weight);
     cr_assert_eq(kp_file_write(path, file, 8 + (size_t)n + sizeof weight, NULL), KP_OK);

@@ -156,9 +156,9 @@ typedef struct {
 
 static int is_active(const job *j, int member) { return !j->active || j->active[member]; }
 
-/* Takes the next of `total` pieces for this thread, 0 when none is left. Of its own share it takes most
- * of what is left where pieces next to each other are cheaper (`together`: an operation packs weights
- * once for all of them); of another's, which is late, one. */
+/* Takes the next of `total` pieces for this thread, 0 when none is left. Of its own share it takes
+ * most of what is left where pieces next to each other are cheaper (`together`: an operation packs
+ * weights once for all of them); of another's, which is late, one. */
 static int take(share *shares, int T, int thread, int64_t total, int together, int64_t *begin,
                 int64_t *end) {
     for (int i = 0; i < T; i++) {
@@ -168,8 +168,8 @@ static int take(share *shares, int T, int thread, int64_t total, int together, i
         int64_t left = last - first -
                        atomic_load_explicit(&shares[whose].next, memory_order_relaxed);
         if (left <= 0) continue;
-        int64_t n = !together || i > 0 ? 1 : T == 1 ? left : left - left / 4,
-                k = first +
+        int64_t most = T == 1 ? left : left - left / 4, n = together && i == 0 ? most : 1;
+        int64_t k = first +
                     atomic_fetch_add_explicit(&shares[whose].next, n, memory_order_relaxed);
         if (k >= last) continue;
         *begin = k;
@@ -216,7 +216,7 @@ static void slices_over_threads(void *context, int thread) {
                 int member = (int)(k / s->n_slices), to_go = (int)(end - k);
                 slices.begin = (int)(k % s->n_slices);
                 slices.end = s->n_slices - slices.begin < to_go ? s->n_slices
-                                                                 : slices.begin + to_go;
+                                                                : slices.begin + to_go;
                 if (is_active(j, member)) s->op->cpu(s->args, member, slices, scratch);
             }
         kp_pool_barrier(j->pool);
