@@ -1,4 +1,4 @@
-/* adam_clip.c: a slice is a run of chunks; the compiler vectorises inside a chunk. */
+/* adam_clip.c: a slice is a run of chunks. */
 #include "adam_chunk.h"
 
 #include "chunks.h"
