@@ -90,7 +90,8 @@ int main(int argc, char **argv) {
             return KP_OK;
         }
         kp_status st = c->run(argc, argv, &err);
-        if (fflush(stdout) && !st)
+        int lost = fflush(stdout) != 0; /* of what did not fit earlier only ferror knows */
+        if ((lost || ferror(stdout)) && !st)
             st = kp_fail(&err, KP_STORAGE, "standard output cannot be written");
         if (st && err.text[0]) fprintf(stderr, "kappa: %s\n", err.text);
         return (int)st;

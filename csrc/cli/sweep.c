@@ -13,7 +13,7 @@
 typedef struct {
     int n_args;
     const char *const *args; /* "key=value" for how to run, not what */
-    int failed;
+    int failed, not_finite;  /* populations; not_finite: done, with members that stopped */
     kp_status first_status;
     kp_err first;
 } sweep_run;
@@ -70,19 +70,24 @@ static kp_status run_one(sweep_run *r, const kp_sweep_population *p, const kp_or
     }
     if (!st) return KP_OK;
     fprintf(stderr, "kappa: %s\n", mine.text);
-    if (!r->failed++) r->first_status = st, r->first = mine;
+    if (st == KP_NON_FINITE) r->not_finite++; /* to its end, and so for good */
+    else if (!r->failed++) r->first_status = st, r->first = mine;
     return KP_OK;
 }
 
-static kp_status run_all(sweep_run *r, const kp_sweep *sweep, const kp_origins *origins,
-                         kp_err *err) {
+static kp_status run_all(sweep_run *r, kp_sweep *sweep, const kp_origins *origins, kp_err *err) {
     kp_status st = KP_OK;
     for (int i = 0; !st && i < sweep->n; i++) {
-        const kp_sweep_population *p = &sweep->population[i];
+        kp_sweep_population *p = &sweep->population[i];
+        int exit_code;
+        /* the plan may be hours old, and another process at work on the same study */
+        st = kp_rundir_peek(p->dir, &p->state, &exit_code, &p->holder, err);
+        if (st) break;
         fprintf(stderr, "[%d/%d] %s: %d member%s%s\n", i + 1, sweep->n, p->dir, p->P, plural(p->P),
                 p->state == KP_RUN_DONE ? ", done already"
                 : p->holder             ? ", being trained by another process"
                                         : "");
+        r->not_finite += p->state == KP_RUN_DONE && exit_code == KP_NON_FINITE;
         if (p->state == KP_RUN_DONE || p->holder) continue;
         st = run_one(r, p, origins, err);
     }
@@ -109,7 +114,13 @@ static kp_status report(const kp_sweep *sweep, const char *dir, kp_err *err) {
 }
 
 static kp_status conclude(const sweep_run *r, const kp_sweep *sweep, kp_err *err) {
-    if (!r->failed) return KP_OK;
+    if (!r->failed && !r->not_finite) return KP_OK;
+    if (!r->failed)
+        return kp_fail(
+            err, KP_NON_FINITE,
+            "%d of %d population%s done, but with members that stopped: weights that are not "
+            "finite; log.txt in its folder names them",
+            r->not_finite, sweep->n, sweep->n == 1 ? " is" : "s are");
     if (sweep->n == 1) {
         err->text[0] = 0; /* said already */
         return r->first_status;
@@ -147,8 +158,10 @@ static kp_status sweep_study(int argc, char **argv, kp_err *err) {
         st = kp_signals_install(err);
         if (!st) st = run_all(&r, &sweep, &study.origins, err);
         if (!st) {
-            st = report(&sweep, dir, err);
-            if (!st) st = conclude(&r, &sweep, err);
+            kp_status told = report(&sweep, dir, err);
+            if (told) fprintf(stderr, "kappa: %s\n", err->text), err->text[0] = 0;
+            st = conclude(&r, &sweep, err); /* what became of the runs says more than the report */
+            if (!st) st = told;
         } else if (st == KP_INTERRUPTED) {
             kp_fail(err, st, "%s: saved; the same command goes on", dir);
         }
@@ -171,6 +184,6 @@ const kp_command kp_command_sweep = {
         "  key=value  settings that cannot change results: device, threads, env.workers, ...\n\n"
         "Runs that agree in all but seed and hyperparameters train as one population. What is done is skipped,\n"
         "what was stopped goes on, what failed is tried again; one failure does not stop the others. Ctrl-C\n"
-        "saves. Ends with a table and curves in DIR/report.\n\n"
+        "saves. Ends with a table and curves in DIR/report, for which gnuplot is needed (exit code 4 without).\n\n"
         "example: kappa sweep experiments/quickstart.yaml\n",
 };

@@ -154,6 +154,27 @@ static int parse_kappas(const char *text, kp_clip_options *clip, const char **wh
     return 1;
 }
 
+/* Well-formed, as YAML and JSON want their text (RFC 3629). */
+static int is_utf8(const char *text) {
+    static const uint32_t least[] = { 0, 0x80, 0x800, 0x10000 };
+    for (const unsigned char *c = (const unsigned char *)text; *c;) {
+        int more = *c < 0x80   ? 0
+                   : *c < 0xc0 ? -1
+                   : *c < 0xe0 ? 1
+                   : *c < 0xf0 ? 2
+                   : *c < 0xf8 ? 3
+                               : -1;
+        uint32_t code = more > 0 ? *c & (0x3fu >> more) : *c;
+        c++;
+        for (int i = 0; i < more; i++, c++) {
+            if ((*c & 0xc0) != 0x80) return 0;
+            code = code << 6 | (*c & 0x3fu);
+        }
+        if (more < 0 || code < least[more] || code > 0x10ffff || (code >> 11) == 0x1b) return 0;
+    }
+    return 1;
+}
+
 static int parse(const kp_key *k, void *at, const char *text, const char **why) {
     int64_t i;
     double x;
@@ -189,6 +210,10 @@ static int parse(const kp_key *k, void *at, const char *text, const char **why) 
     case KP_KEY_KAPPA: return parse_kappas(text, at, why);
     case KP_KEY_STRING:
         if (strlen(text) >= k->size_bytes) return 0;
+        if (!is_utf8(text)) {
+            *why = "which is not UTF-8, ";
+            return 0;
+        }
         for (const char *c = text; *c; c++)
             if ((unsigned char)*c < ' ') return 0; /* it could not be written back on one line */
         memset(at, 0, k->size_bytes);

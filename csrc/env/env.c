@@ -141,7 +141,8 @@ static kp_status start(kp_env *e, int at, kp_err *err) {
     pid_t parent = getpid(), pid = fork();
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        signal(SIGINT, SIG_IGN); /* Ctrl-C is for the program, which saves */
+        /* These are for the program, which saves; they may be sent to the whole process group. */
+        signal(SIGINT, SIG_IGN), signal(SIGTERM, SIG_IGN), signal(SIGUSR1, SIG_IGN);
         if (getppid() != parent) _exit(1);
         dup2(said[1], 2);
         int same = dup(e->fd);
@@ -193,7 +194,7 @@ static void ask(kp_env *e, int w) {
 static int await(kp_env *e, int w) {
     control *c = control_of(e, w);
     double until = kp_now_s() + e->timeout;
-    for (;;) {
+    while (e->workers[w].pid > 0) {
         uint32_t answered = 0;
         for (int spin = 0; spin < 2000; spin++) {
             answered = __atomic_load_n(&c->answered, __ATOMIC_ACQUIRE);
@@ -208,6 +209,7 @@ static int await(kp_env *e, int w) {
         }
         if (kp_now_s() > until) return 0;
     }
+    return 0;
 }
 
 /* Fills the slot so that the worker plays environment i's log. */
@@ -229,33 +231,43 @@ static void ask_step(kp_env *e, int i) {
     s->ale_seed = h->n_actions + 1 >= RELOAD_STEPS ? ale_seed_at(e, h->seed, next) : -1;
 }
 
-static kp_status revive(kp_env *e, int w, int replay_all, kp_err *err) {
-    stop(&e->workers[w]);
-    kp_status st = start(e, w, err);
-    if (st || !replay_all) return st;
-    for (int i = w; i < e->n_envs; i += e->n_workers) {
-        if (e->past[i].n_starts) ask_replay(e, i);
-        else slot_of(e, i)->command = IDLE;
-    }
+static void ask_replay_alone(kp_env *e, int i) {
+    int w = i % e->n_workers;
+    for (int k = w; k < e->n_envs; k += e->n_workers) slot_of(e, k)->command = IDLE;
+    ask_replay(e, i);
     ask(e, w);
-    return await(e, w) ? KP_OK
-                       : kp_fail(err, KP_DEVICE, "env: worker %d died again while replaying", w);
+}
+
+/* Starts worker w again and replays its games, one by one: each has the time that a step has. */
+static kp_status revive(kp_env *e, int w, kp_err *err) {
+    stop(&e->workers[w]); /* before any slot is touched: it may only have hung */
+    kp_status st = start(e, w, err);
+    for (int i = w; !st && i < e->n_envs; i += e->n_workers) {
+        if (!e->past[i].n_starts) continue;
+        ask_replay_alone(e, i);
+        if (!await(e, w))
+            st = kp_fail(err, KP_DEVICE, "env: worker %d died or hung again while replaying", w);
+    }
+    return st;
 }
 
 /* Waits for worker w; one that fails is started again, its games replayed, and asked once more. */
 static kp_status finish(kp_env *e, int w, int only, kp_err *err) {
-    for (int tries = 0; !await(e, w); tries++) {
+    kp_status st = KP_OK;
+    for (int tries = 0; st || !await(e, w); tries++) { /* st: there is none to wait for */
         if (tries == MAX_RESTARTS)
-            return kp_fail(err, KP_DEVICE, "env: worker %d of %s died or hung %d times in one step",
-                           w, e->game->name, MAX_RESTARTS + 1);
-        kp_status st = revive(e, w, 1, err);
-        if (st && tries + 1 == MAX_RESTARTS) return st;
-        for (int i = w; i < e->n_envs; i += e->n_workers) {
-            if (only >= 0) slot_of(e, i)->command = IDLE;
-            else ask_step(e, i);
+            return st ? st
+                      : kp_fail(err, KP_DEVICE,
+                                "env: worker %d of %s died or hung %d times in one step", w,
+                                e->game->name, MAX_RESTARTS + 1);
+        st = revive(e, w, err);
+        if (st) continue;
+        if (only >= 0) {
+            ask_replay_alone(e, only);
+        } else {
+            for (int i = w; i < e->n_envs; i += e->n_workers) ask_step(e, i);
+            ask(e, w);
         }
-        if (only >= 0) ask_replay(e, only);
-        if (!st) ask(e, w);
     }
     return KP_OK;
 }
@@ -316,11 +328,8 @@ const uint8_t *kp_env_screen(const kp_env *e, int i, int *height) {
 }
 
 static kp_status replay_one(kp_env *e, int i, kp_err *err) {
-    int w = i % e->n_workers;
-    for (int k = w; k < e->n_envs; k += e->n_workers) slot_of(e, k)->command = IDLE;
-    ask_replay(e, i);
-    ask(e, w);
-    return finish(e, w, i, err);
+    ask_replay_alone(e, i);
+    return finish(e, i % e->n_workers, i, err);
 }
 
 kp_status kp_env_reset(kp_env *e, int i, uint64_t seed, const uint8_t **frame, kp_err *err) {

@@ -31,7 +31,7 @@ KP_HD void kp_adam_first_half(const kp_adam_pass *p, int i, kp_adam_steps *steps
         kp_vec g = kp_vec_load(p->grad + i);
         if (p->scale != 1.0f) g = g * kp_vec_all(p->scale);
         if (h->l2 != 0.0f) g = kp_vec_fma(kp_vec_all(h->l2), kp_vec_load(p->theta + i), g);
-        if (h->l2init != 0.0f)
+        if (p->anchor)
             g = kp_vec_fma(kp_vec_all(h->l2init),
                            kp_vec_load(p->theta + i) - kp_vec_load(p->anchor + i), g);
         kp_vec m = kp_vec_normal(kp_vec_fma(kp_vec_all(h->beta1), kp_vec_load(p->m + i),

@@ -27,19 +27,24 @@ typedef struct {
     int out, err; /* files in memory */
 } program_running;
 
-/* arguments: after the program's name, up to a NULL. Standard output is no terminal. */
+/* arguments: after the program's name, up to a NULL. Standard output is no terminal. It leads a process group
+ * of its own. */
 static inline program_running program_start(const char *const *arguments) {
     const char *argv[64] = { KP_PROGRAM };
     program_running r = { .out = memfd_create("out", MFD_CLOEXEC), .err = memfd_create("err", MFD_CLOEXEC) };
     int n = 1;
     posix_spawn_file_actions_t actions;
+    posix_spawnattr_t own_group;
+    posix_spawnattr_init(&own_group);
+    posix_spawnattr_setflags(&own_group, POSIX_SPAWN_SETPGROUP);
     for (; *arguments && n < 63; arguments++) argv[n++] = *arguments;
     cr_assert(r.out >= 0 && r.err >= 0 && !*arguments);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, r.out, STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&actions, r.err, STDERR_FILENO);
-    cr_assert(!posix_spawn(&r.pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ), "%s", argv[0]);
+    cr_assert(!posix_spawn(&r.pid, argv[0], &actions, &own_group, (char *const *)(uintptr_t)argv, environ), "%s", argv[0]);
     posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&own_group);
     return r;
 }
 

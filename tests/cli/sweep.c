@@ -95,8 +95,10 @@ Test(cli_sweep, stopped_it_goes_on_to_the_same_end) {
     cr_expect_eq(p->code, 0, "%s", p->err);
     expect_in(p->err, "population-000: 4 members, done already\n");
     expect_in(p->err, "resumed at agent step ");
-    scratch_expect_same_text("whole/population-000/metrics.csv", "parts/population-000/metrics.csv");
-    scratch_expect_same_text("whole/population-001/metrics.csv", "parts/population-001/metrics.csv");
+    scratch_expect_same_text("whole/population-000/metrics.csv",
+                             "parts/population-000/metrics.csv");
+    scratch_expect_same_text("whole/population-001/metrics.csv",
+                             "parts/population-001/metrics.csv");
 }
 
 Test(cli_sweep, bad_input) {
@@ -126,4 +128,30 @@ Test(cli_sweep, bad_input) {
     cr_expect_eq(PROGRAM("sweep", "nowhere.yaml")->code, 6);
     cr_expect_eq(PROGRAM("sweep")->code, 2);
     cr_expect(!kp_file_exists("runs"));
+}
+
+Test(cli_sweep, members_that_stopped_are_told_each_time) {
+    static const char study[] =
+        "schema: 1\nbase: stream-input-permuted-fashion\n"
+        "set: { train.samples: 200, stream.task_samples: 100, optim.rule: sgd }\n"
+        "grid: { optim.lr: [0.001, 1000] }\n";
+    cr_assert_eq(kp_file_write("n.yaml", study, sizeof study - 1, NULL), KP_OK);
+    for (int again = 0; again < 2; again++) {
+        const program_said *p = PROGRAM("sweep", "n.yaml");
+        cr_expect_eq(p->code, 5, "%d: %s", p->code, p->err);
+        expect_in(p->err, "1 of 1 population is done, but with members that stopped");
+        expect_in(p->out, "n/report: report.txt");
+        if (again) expect_in(p->err, "population-000: 2 members, done already\n");
+    }
+}
+
+/* gnuplot is on no PATH, and one of the two games has no ROM. */
+Test(cli_sweep, a_report_that_fails_hides_nothing) {
+    cr_assert(!mkdir("roms", 0755));
+    rom_copy("pong", "roms/pong.bin", 0);
+    cr_assert(!setenv("PATH", "/nowhere", 1));
+    const program_said *p = PROGRAM("sweep", "s.yaml", "env.rom_dir=roms", "env.workers=1");
+    cr_expect_eq(p->code, 3, "the code of what failed: %d", p->code);
+    expect_in(p->err, "gnuplot");
+    expect_in(p->err, "1 of 2 populations failed");
 }

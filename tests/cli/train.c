@@ -124,6 +124,23 @@ Test(train, signals_save_and_resume_goes_on) {
     }
 }
 
+/* As `timeout` and Slurm send them: while workers start, and later. */
+Test(train, signals_to_the_whole_group_leave_the_workers_alone) {
+    static const char *const when[] = { "a/run.json", "b/metrics.csv" };
+    cr_assert_eq(PROGRAM("train", SMALL, "run.dir=whole")->code, 0);
+    for (int i = 0; i < 2; i++) {
+        char dir[2] = { when[i][0], 0 }, run_dir[16], metrics[32];
+        snprintf(run_dir, sizeof run_dir, "run.dir=%s", dir);
+        snprintf(metrics, sizeof metrics, "%s/metrics.csv", dir);
+        program_running r = PROGRAM_START("train", SMALL, run_dir);
+        wait_for(when[i]);
+        kill(-r.pid, SIGTERM);
+        expect_says(when[i], program_end(r), 85, "saved at agent step ");
+        cr_assert_eq(PROGRAM("resume", dir)->code, 0);
+        scratch_expect_same_text("whole/metrics.csv", metrics);
+    }
+}
+
 Test(train, a_second_process_is_refused) {
     char pid[32];
     program_running r = PROGRAM_START("train", SMALL, "run.dir=a", "train.agent_steps=100000");

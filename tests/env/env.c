@@ -10,9 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "env/games.h"
 #include "base/md5.h"
+#include "env/games.h"
 #include "kp_kernel.h"
+#include "scratch.h"
 
 enum { N = 3, STEPS = 400 };
 
@@ -38,10 +39,24 @@ static uint64_t mix(uint64_t h, const void *bytes, size_t n) { /* FNV-1a */
     return h;
 }
 
+/* An interpreter that does not start once `fails` is there, and takes it away. */
+static char unlucky[KP_PATH + 8], fails[KP_PATH + 8];
+
+static void make_unlucky(const char *folder) {
+    static const char script[] = "#!/bin/sh\nrm '%s' 2>/dev/null && exit 1\nexec '%s' \"$@\"\n";
+    char text[3 * KP_PATH];
+    snprintf(unlucky, sizeof unlucky, "%s/python", folder);
+    snprintf(fails, sizeof fails, "%s/fails", folder);
+    int n = snprintf(text, sizeof text, script, fails, kp_env_python());
+    cr_assert_eq(kp_file_write(unlucky, text, (size_t)n, NULL), KP_OK);
+    cr_assert(!chmod(unlucky, 0700));
+}
+
 /* Everything that STEPS steps show. At step kill_at a worker dies; at step move_at all moves to a
  * new env. */
-static uint64_t play(int n_workers, int kill_at, int move_at, int *ends) {
+static uint64_t play(int n_workers, int kill_at, int move_at, int fails_once, int *ends) {
     kp_env_options o = options(n_workers);
+    if (fails_once) o.python = unlucky;
     kp_err err = { 0 };
     kp_env *env = NULL;
     uint64_t h = 0xcbf29ce484222325u;
@@ -54,6 +69,7 @@ static uint64_t play(int n_workers, int kill_at, int move_at, int *ends) {
     for (int t = 0; t < STEPS; t++) {
         int action[N];
         kp_env_result r[N];
+        if (t == kill_at && fails_once) cr_assert_eq(kp_file_write(fails, "", 0, NULL), KP_OK);
         if (t == kill_at) kill(kp_env_worker_pid(env, 1), SIGKILL);
         if (t == move_at) {
             kp_env *next = NULL;
@@ -89,21 +105,29 @@ static uint64_t play(int n_workers, int kill_at, int move_at, int *ends) {
 Test(env, neither_workers_nor_deaths_nor_moves_change_a_bit, .timeout = 250) {
     static const struct {
         const char *name;
-        int workers, kill_at, move_at;
+        int workers, kill_at, move_at, fails_once;
     } cases[] = {
-        { "three workers", 3, -1, -1 },
-        { "killed at the start", 1, 0, -1 },
-        { "killed in mid-episode", 3, 250, -1 },
-        { "saved and loaded after the first step", 3, -1, 1 },
-        { "saved and loaded late", 1, -1, 333 },
+        { "three workers", 3, -1, -1, 0 },
+        { "killed at the start", 1, 0, -1, 0 },
+        { "killed in mid-episode", 3, 250, -1, 0 },
+        { "killed, and the next does not start", 3, 250, -1, 1 },
+        { "killed, and the next, of all, does not start", 1, 120, -1, 1 },
+        { "saved and loaded after the first step", 3, -1, 1, 0 },
+        { "saved and loaded late", 1, -1, 333, 0 },
     };
     int ends = 0;
-    uint64_t want = play(1, -1, -1, &ends);
+    char folder[KP_PATH];
+    scratch_folder(folder);
+    make_unlucky(folder);
+    uint64_t want = play(1, -1, -1, 0, &ends);
     cr_expect(ends > 0, "no game ended; play longer");
     for (size_t i = 0; i < KP_COUNT(cases); i++) {
-        uint64_t got = play(cases[i].workers, cases[i].kill_at, cases[i].move_at, &ends);
+        uint64_t got = play(cases[i].workers, cases[i].kill_at, cases[i].move_at,
+                            cases[i].fails_once, &ends);
+        cr_expect(access(fails, F_OK), "%s: no worker failed to start", cases[i].name);
         cr_expect(got == want, "%s: %016lx, expected %016lx", cases[i].name, (long)got, (long)want);
     }
+    kp_folder_remove(folder, NULL);
 }
 
 Test(env, md5_of_known_texts) {
