@@ -126,10 +126,14 @@ Test(train, signals_save_and_resume_goes_on) {
 
 /* As `timeout` and Slurm send them: while workers start, and later. */
 Test(train, signals_to_the_whole_group_leave_the_workers_alone) {
-    static const char *const when[] = { "a/run.json", "b/metrics.csv" };
+    static const char *const when[] = { "started", "b/metrics.csv" };
+    static const char slow[] = "#!/bin/sh\necho > started\nsleep 1\nexec '" KP_TEST_PYTHON
+                               "' \"$@\"\n";
     cr_assert_eq(PROGRAM("train", SMALL, "run.dir=whole")->code, 0);
+    cr_assert_eq(kp_file_write("slow", slow, sizeof slow - 1, NULL), KP_OK);
+    cr_assert(!chmod("slow", 0700) && !setenv("KAPPA_PYTHON", "./slow", 1));
     for (int i = 0; i < 2; i++) {
-        char dir[2] = { when[i][0], 0 }, run_dir[16], metrics[32];
+        char dir[2] = { (char)('a' + i), 0 }, run_dir[16], metrics[32];
         snprintf(run_dir, sizeof run_dir, "run.dir=%s", dir);
         snprintf(metrics, sizeof metrics, "%s/metrics.csv", dir);
         program_running r = PROGRAM_START("train", SMALL, run_dir);
