@@ -96,7 +96,7 @@ Test(grid, methods_come_before_the_grid_each_with_its_own_values) {
                                "  sgd: { optim.rule: sgd }\n"
                                "  sgd+wc: { optim: { rule: sgd, clip.kappa: [1, 2.5] } }\n"
                                "  base: {}\n"
-                               "  decay: { optim.weight_decay: 0.5 }\n"
+                               "  decay: { optim.l2: 0.5 }\n"
                                "grid: { optim.lr: [0.1, 0.01], seed: 0..1 }\n");
     cr_assert(s.n == N, "%d", s.n);
     for (int i = 0; i < N; i++) {
@@ -104,10 +104,10 @@ Test(grid, methods_come_before_the_grid_each_with_its_own_values) {
         cr_expect(!strcmp(c->run.name, want[i].name), "run %d: %s", i, c->run.name);
         cr_expect(!strcmp(c->run.method, want[i].method), "run %d: %s", i, c->run.method);
         cr_expect(c->optim.lr == want[i].lr && c->optim.clip.kappa == want[i].kappa &&
-                      c->optim.weight_decay == want[i].decay && c->optim.rule == want[i].rule &&
+                      c->optim.l2 == want[i].decay && c->optim.rule == want[i].rule &&
                       c->seed == (uint64_t)(i & 1),
                   "run %d: lr %g, kappa %g, decay %g, rule %d, seed %d", i, c->optim.lr,
-                  c->optim.clip.kappa, c->optim.weight_decay, c->optim.rule, (int)c->seed);
+                  c->optim.clip.kappa, c->optim.l2, c->optim.rule, (int)c->seed);
     }
     cr_expect_str_eq(s.origins.text[kp_key_find("optim.rule")], "s.yaml, methods");
     cr_expect_str_eq(s.origins.text[kp_key_find("run.method")], "s.yaml, methods");
@@ -190,12 +190,12 @@ static const struct {
       "s.yaml:5: optim.lr is under both methods (b) and set (line 3)" },
     { "two methods that are one",
       HEAD
-      "methods:\n  a: { optim.weight_decay: 1 }\n  b: { optim.weight_decay: 1.0, optim.lr: 6.25e-5 }\n",
+      "methods:\n  a: { optim.l2: 1 }\n  b: { optim.l2: 1.0, optim.lr: 6.25e-5 }\n",
       "s.yaml:5: methods: b and a (line 4) have the same values in every key, so that runs would be "
       "made twice" },
     { "two methods that share a setting",
       HEAD
-      "methods:\n  a: { optim.weight_decay: [0, 1] }\n  b: {}\n  c: { optim.weight_decay: 2 }\n",
+      "methods:\n  a: { optim.l2: [0, 1] }\n  b: {}\n  c: { optim.l2: 2 }\n",
       "s.yaml:5: methods: b and a (line 4) have the same values in every key, so that runs would be "
       "made twice" },
     { "two methods that differ in what changes nothing",
@@ -203,7 +203,7 @@ static const struct {
       "s.yaml:3: methods: b and a (line 3) have the same values in every key, so that runs would be "
       "made twice" },
     { "two methods of one name",
-      HEAD "methods:\n  a: { optim.weight_decay: 1 }\n  a: { optim.weight_decay: 2 }\n",
+      HEAD "methods:\n  a: { optim.l2: 1 }\n  a: { optim.l2: 2 }\n",
       "s.yaml:5: a stands twice, first in line 4" },
     { "a method of no keys", HEAD "methods:\n  a:\n",
       "s.yaml:4: a: expected a map of keys, {} where it has none of its own" },
@@ -218,12 +218,12 @@ static const struct {
       "s.yaml:3: run.method is the method's name; leave it out" },
     { "an unknown key in a method", HEAD "methods:\n  a:\n    optim.clip.kapa: 1\n",
       "s.yaml:5: optim.clip.kapa is not a key; did you mean optim.clip.kappa?" },
-    { "an empty list in a method", HEAD "methods:\n  a: { optim.weight_decay: [] }\n",
-      "s.yaml:4: optim.weight_decay: the list is empty, so there would be no run" },
+    { "an empty list in a method", HEAD "methods:\n  a: { optim.l2: [] }\n",
+      "s.yaml:4: optim.l2: the list is empty, so there would be no run" },
     { "a method's run that makes no sense", HEAD "methods: { a: { dqn.batch: 30000 } }\n",
       "s.yaml: run a-pong: buffer.min_transitions is 20000, less than dqn.batch, 30000" },
     { "too many runs of methods",
-      HEAD "methods: { a: { optim.weight_decay: 1 }, b: { optim.weight_decay: 2 } }\n"
+      HEAD "methods: { a: { optim.l2: 1 }, b: { optim.l2: 2 } }\n"
            "grid: { seed: 0..999, env.noop_max: 0..10 }\n",
       "s.yaml: grid: more than 20000 runs" },
     { "too many runs", HEAD "grid: { seed: 0..999, env.noop_max: 0..99 }\n",
@@ -281,7 +281,7 @@ Test(pack, shape_and_schedule_separate_what_members_may_differ_in_does_not) {
 
 Test(pack, methods_train_apart) {
     kp_study s = study_of(
-        HEAD "methods: { a: { optim.weight_decay: 1 }, b: {}, c: { optim.weight_decay: 2 } }\n"
+        HEAD "methods: { a: { optim.l2: 1 }, b: {}, c: { optim.l2: 2 } }\n"
              "grid: { optim.lr: [1e-4, 1e-3], seed: 0..2 }\n");
     kp_packing p;
     kp_err err = { "" };
