@@ -1,4 +1,4 @@
-/* adam_clip.c: a slice is a run of chunks. */
+/* adam_clip.c: a slice is a run of chunks; the compiler vectorises inside a chunk. */
 #include "adam_chunk.h"
 
 #include "chunks.h"
