@@ -26,6 +26,11 @@ int kp_take_flag(int *argc, char **argv, const char *name) {
     return 0;
 }
 
+static int is_option(const char *arg, const char *name) {
+    size_t n = strlen(name);
+    return !strncmp(arg, name, n) && (!arg[n] || arg[n] == '=');
+}
+
 kp_status kp_take_option(int *argc, char **argv, const char *name, const char **value,
                          kp_err *err) {
     size_t n = strlen(name);
@@ -42,6 +47,9 @@ kp_status kp_take_option(int *argc, char **argv, const char *name, const char **
         }
         memmove(argv + i, argv + i + used, (size_t)(*argc - i - used) * sizeof *argv);
         *argc -= used;
+        for (; i < *argc; i++)
+            if (is_option(argv[i], name))
+                return kp_fail(err, KP_BAD_CONFIG, "%s is given twice", name);
         return KP_OK;
     }
     return KP_OK;

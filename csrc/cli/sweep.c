@@ -149,7 +149,10 @@ static kp_status sweep_study(int argc, char **argv, kp_err *err) {
     if (st) return st;
     sweep_run r = { .n_args = argc - 1, .args = (const char *const *)(argv + 1) };
     st = kp_study_load(&study, argv[0], err);
-    if (!st && given_dir) snprintf(dir, sizeof dir, "%s", given_dir);
+    if (!st && given_dir && (!*given_dir || strlen(given_dir) >= sizeof dir))
+        st = kp_fail(err, KP_BAD_CONFIG, "--dir: %s, expected a folder's name",
+                     *given_dir ? "seen too long a path" : "seen nothing");
+    if (!st && given_dir) strcpy(dir, given_dir);
     else if (!st) st = default_dir(dir, argv[0], err);
     if (!st) st = kp_sweep_plan(&sweep, &study, dir, (int)most, err);
     if (!st) st = override(&sweep, &r, err);

@@ -31,6 +31,7 @@ typedef struct {
     void *state; /* the learner's */
     kp_metrics_log *metrics;
     kp_tensorboard *board; /* NULL: log.tensorboard is off */
+    int64_t board_length;  /* of its file at the latest checkpoint, kept while it is off */
     const kp_metrics_column *column;
     int n_columns;
     kp_metrics_value *row;
@@ -78,10 +79,11 @@ static kp_status add_all(session *s, kp_checkpoint_writer *w, const int64_t leng
 /* At the end the replay is of no more use and is deleted. */
 static kp_status save(session *s, int is_end, kp_err *err) {
     kp_checkpoint_writer *w = NULL;
-    int64_t lengths[2] = { 0, 0 };
+    int64_t lengths[2] = { 0, s->board_length };
     char replay[KP_PATH];
     kp_status st = kp_metrics_log_sync(s->metrics, &lengths[0], err);
     if (!st && s->board) st = kp_tensorboard_sync(s->board, &lengths[1], err);
+    s->board_length = lengths[1];
     if (!st) st = kp_checkpoint_begin(&w, s->checkpoint_dir, s->learner->agent_step(s->state), err);
     if (st) return st;
     st = add_all(s, w, lengths, !is_end && s->member->checkpoint.replay, err);
@@ -103,6 +105,7 @@ static int save_is_due(const session *s) {
 
 static kp_status open_files(session *s, const int64_t lengths[2], kp_err *err) {
     char path[KP_PATH];
+    s->board_length = lengths[1];
     kp_status st = kp_rundir_file(s->dir, "metrics.csv", path, err);
     if (!st) st = kp_metrics_log_open(&s->metrics, path, s->column, s->n_columns, lengths[0], err);
     if (st || !s->member->log.tensorboard) return st;

@@ -155,3 +155,20 @@ Test(cli_sweep, a_report_that_fails_hides_nothing) {
     expect_in(p->err, "gnuplot");
     expect_in(p->err, "1 of 2 populations failed");
 }
+
+Test(cli_sweep, arguments_that_would_be_lost_are_refused) {
+    static const struct {
+        const char *arg, *message;
+    } bad[] = {
+        { "run.name=x", "run.name belongs into the study's file" },
+        { "population.size=3", "population.size belongs into the study's file" },
+        { "--dir=", "--dir: seen nothing, expected a folder's name" },
+        { "--members=4", "--members is given twice" },
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const program_said *p = PROGRAM("sweep", "s.yaml", "--dry-run", "--members", "3",
+                                        bad[i].arg);
+        cr_expect_eq(p->code, 2, "%s: %d", bad[i].arg, p->code);
+        expect_in(p->err, bad[i].message);
+    }
+}

@@ -145,6 +145,30 @@ Test(train, signals_to_the_whole_group_leave_the_workers_alone) {
     }
 }
 
+static int64_t size_of(const char *path) {
+    struct stat s;
+    return stat(path, &s) ? 0 : (int64_t)s.st_size;
+}
+
+Test(train, events_stay_while_they_are_off) {
+    static const char events[] = "a/events.out.tfevents.kappa", metrics[] = "a/metrics.csv";
+    program_running r = PROGRAM_START("train", SMALL, "run.dir=a", "train.agent_steps=2000",
+                                      "log.tensorboard=true");
+    wait_for(metrics);
+    kill(r.pid, SIGTERM);
+    cr_assert_eq(program_end(r)->code, 85);
+    const int64_t written = size_of(events), rows = size_of(metrics);
+    cr_assert_gt(written, 0);
+    r = PROGRAM_START("resume", "a", "log.tensorboard=false");
+    for (int i = 0; i < 3000 && size_of(metrics) <= rows; i++)
+        nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+    kill(r.pid, SIGTERM);
+    cr_assert_eq(program_end(r)->code, 85);
+    cr_assert_eq(PROGRAM("resume", "a")->code, 0);
+    cr_expect_gt(size_of(events), written, "%ld bytes of %ld", (long)size_of(events),
+                 (long)written);
+}
+
 Test(train, a_second_process_is_refused) {
     char pid[32];
     program_running r = PROGRAM_START("train", SMALL, "run.dir=a", "train.agent_steps=100000");
