@@ -123,15 +123,31 @@ static kp_status squeeze(sink *k, const void *bytes, size_t n, ZSTD_EndDirective
     }
 }
 
+/* A new file, whose name s gets. A file of these slots may stand there, of a ring that an older
+ * checkpoint still needs: of a run that has gone on without its replay since. */
+static kp_status create_segment(const kp_ring_file *f, kp_ring_segment *s, char path[KP_PATH],
+                                int *fd, kp_err *err) {
+    *fd = -1;
+    for (int copy = 0; *fd < 0; copy++) {
+        char number[16] = "";
+        if (copy) snprintf(number, sizeof number, "-%d", copy);
+        snprintf(s->name, sizeof s->name, "m%03d-e%02d-%010lld-%010lld%s.zst",
+                 s->lane / f->ring->o.E, s->lane % f->ring->o.E, (long long)s->from,
+                 (long long)s->to, number);
+        kp_status st = kp_path_join(path, f->folder, s->name, err);
+        if (st) return st;
+        *fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (*fd < 0 && errno != EEXIST) return kp_storage_fail(err, path, "write");
+    }
+    return KP_OK;
+}
+
 static kp_status write_segment(kp_ring_file *f, kp_ring_segment *s, kp_err *err) {
     const kp_ring *r = f->ring;
     char path[KP_PATH];
-    snprintf(s->name, sizeof s->name, "m%03d-e%02d-%010lld-%010lld.zst", s->lane / r->o.E,
-             s->lane % r->o.E, (long long)s->from, (long long)s->to);
-    kp_status st = kp_path_join(path, f->folder, s->name, err);
+    sink k = { .file = f, .path = path, .segment = s };
+    kp_status st = create_segment(f, s, path, &k.fd, err);
     if (st) return st;
-    sink k = { f, open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), path, s };
-    if (k.fd < 0) return kp_storage_fail(err, path, "write");
     ZSTD_CCtx_reset(f->compressor, ZSTD_reset_session_only);
     ZSTD_CCtx_setParameter(f->compressor, ZSTD_c_compressionLevel, LEVEL);
     XXH64_reset(f->hash, 0);

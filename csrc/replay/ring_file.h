@@ -13,7 +13,7 @@
 #include "ring.h"
 
 typedef struct {
-    char name[64];     /* "m003-e00-0000016384-0000032768.zst": member, environment, slot numbers */
+    char name[64];     /* "m003-e00-0000016384-0000032768.zst": member, environment, slot numbers; "-1", ... where one is there */
     int lane;
     int64_t from, to;  /* slots, counted over the lane's life; the last one has no transition yet */
     uint64_t n_bytes, xxh64;

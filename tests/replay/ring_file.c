@@ -145,6 +145,37 @@ Test(ring_file, a_save_writes_only_what_is_new) {
     close_rig(&g);
 }
 
+/* A run that went on without its replay has slots of the same numbers again. */
+Test(ring_file, a_segment_that_is_there_is_left_alone) {
+    rig g, other;
+    size_t n;
+    open_rig(&g, 0);
+    play_all(&g, 0, 90);
+    cr_assert_eq(kp_ring_file_save(g.file, NULL), KP_OK);
+    open_rig(&other, 0);
+    kp_ring_file_close(other.file);
+    cr_assert_eq(kp_ring_file_open(&other.file, other.ring, g.folder, NULL), KP_OK);
+    other.lane[0].interrupt = 1;
+    play_all(&other, 0, 90);
+    cr_assert_eq(kp_ring_file_save(other.file, NULL), KP_OK);
+    kp_ring_options o = options_of(0);
+    for (int i = 0; i < 2; i++) {
+        rig *from = i ? &other : &g;
+        kp_ring *ring = NULL;
+        kp_ring_file *file = NULL;
+        kp_err err = { "" };
+        cr_assert_eq(kp_ring_open(&ring, &o, NULL), KP_OK);
+        cr_assert_eq(kp_ring_file_open(&file, ring, g.folder, NULL), KP_OK);
+        const uint8_t *index = kp_ring_file_index(from->file, &n);
+        cr_assert_eq(kp_ring_file_load(file, index, n, &err), KP_OK, "%s", err.text);
+        expect_equal(i ? "the second" : "the first", from->ring, ring);
+        kp_ring_file_close(file);
+        kp_ring_close(ring);
+    }
+    close_rig(&other);
+    close_rig(&g);
+}
+
 Test(ring_file, a_ring_in_use_goes_back_to_an_older_save) {
     rig g, h;
     kp_err err = { "" };
