@@ -234,3 +234,17 @@ Test(commands, list_tells_present_from_missing_and_altered_roms) {
     cr_expect(strstr(p->out, want), "\"%s\" not in: %s", want, p->out);
     kp_folder_remove(folder, NULL);
 }
+
+/* Some of it fits a buffer, and what is lost then is not said by the last flush. */
+Test(commands, output_that_is_lost_is_told) {
+    char folder[KP_PATH], said[KP_PATH + 8], command[2 * KP_PATH];
+    scratch_folder(folder);
+    snprintf(said, sizeof said, "%s/said", folder);
+    snprintf(command, sizeof command, KP_PROGRAM " config --reference > /dev/full 2> %s", said);
+    int rc = system(command);
+    char *text = scratch_text(said);
+    cr_expect(WIFEXITED(rc) && WEXITSTATUS(rc) == 6, "%d: %s", rc, text);
+    cr_expect(strstr(text, "standard output cannot be written"), "%s", text);
+    free(text);
+    kp_folder_remove(folder, NULL);
+}
