@@ -18,8 +18,7 @@ void kp_show_init(kp_show *s, const char *const *name, int P) {
                     .P = P,
                     .is_terminal = isatty(STDERR_FILENO),
                     .first_step = -1,
-                    .started_s = kp_now_s() };
-    s->shown_s = s->started_s;
+                    .shown_s = kp_now_s() };
 }
 
 /* 12345 -> 12.3k */
@@ -151,5 +150,3 @@ void kp_show_tell(void *context, const kp_progress *n) {
         fprintf(stderr, "%s\n", line);
     }
 }
-
-void kp_show_end(kp_show *s) { s->n_lines = 0; }

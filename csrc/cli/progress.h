@@ -2,8 +2,7 @@
  *
  *     kp_show show;
  *     kp_show_init(&show, names, P);       names: [P] borrowed
- *     ... kp_show_tell(&show, now) as often as you like ...
- *     kp_show_end(&show);                  leaves the last state on the screen */
+ *     ... kp_show_tell(&show, now) as often as you like; the last state stays on the screen ... */
 #pragma once
 #include "learn/progress.h"
 
@@ -11,7 +10,7 @@ typedef struct {
     const char *const *name; /* [P] of the members */
     int P, is_terminal;
     int n_lines;             /* drawn now, to be drawn over */
-    double started_s, shown_s;
+    double shown_s;
     int64_t first_step, first_updates, shown_step, shown_updates; /* for rates */
     double rate_steps, rate_updates;
     const char *phase;
@@ -19,4 +18,3 @@ typedef struct {
 
 void kp_show_init(kp_show *show, const char *const *name, int P);
 void kp_show_tell(void *show, const kp_progress *now); /* fits kp_listener */
-void kp_show_end(kp_show *show);

@@ -43,7 +43,6 @@ kp_status kp_show_train(const char *dir, const kp_config *member, int P, const k
                            .listener = &listener,
                            .log_to_stderr = !show.is_terminal };
     kp_status st = kp_train(&o, err);
-    kp_show_end(&show);
     free(name);
     return st;
 }
@@ -62,7 +61,6 @@ kp_status kp_show_resume(const char *dir, int n, const char *const *args, kp_err
                                .listener = &listener,
                                .log_to_stderr = !show.is_terminal };
         st = kp_train_resume(&o, n, args, err);
-        kp_show_end(&show);
     }
     free(name);
     free(member);
