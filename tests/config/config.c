@@ -158,6 +158,11 @@ static const struct {
       "command line: seed: seen ' 3', expected a whole number from 0 to 18446744073709551615" },
     { "a number beyond int", "env.count=4294967297",
       "command line: env.count: seen '4294967297', expected a whole number from 1 to 1024" },
+    { "text that no YAML file can hold", "run.name=\xff",
+      "command line: run.name: seen '\xff', which is not UTF-8, expected text of at most 127 bytes" },
+    { "half of a UTF-16 pair", "run.name=\xed\xa0\x80",
+      "command line: run.name: seen '\xed\xa0\x80', which is not UTF-8, expected text of at most "
+      "127 bytes" },
     { "an eps that divides 0 by 0", "optim.eps=0",
       "command line: optim.eps: seen '0', expected a number from 1e-37 to 1000" },
     { "a weight decay that is none of the rule's", "optim.weight_decay=0.5",
