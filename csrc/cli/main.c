@@ -33,18 +33,12 @@ static int is_option(const char *arg, const char *name) {
 
 kp_status kp_take_option(int *argc, char **argv, const char *name, const char **value,
                          kp_err *err) {
-    size_t n = strlen(name);
     for (int i = 0; i < *argc; i++) {
-        int used = 1;
-        if (!strcmp(argv[i], name)) {
-            if (i + 1 == *argc) return kp_fail(err, KP_BAD_CONFIG, "%s needs a value", name);
-            *value = argv[i + 1];
-            used = 2;
-        } else if (!strncmp(argv[i], name, n) && argv[i][n] == '=') {
-            *value = argv[i] + n + 1;
-        } else {
-            continue;
-        }
+        if (!is_option(argv[i], name)) continue;
+        const char *after = argv[i] + strlen(name); /* "=VALUE", or nothing */
+        int used = *after ? 1 : 2;
+        if (i + used > *argc) return kp_fail(err, KP_BAD_CONFIG, "%s needs a value", name);
+        *value = *after ? after + 1 : argv[i + 1];
         memmove(argv + i, argv + i + used, (size_t)(*argc - i - used) * sizeof *argv);
         *argc -= used;
         for (; i < *argc; i++)

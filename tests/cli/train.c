@@ -40,19 +40,20 @@ static void expect_says(const char *what, const program_said *p, int code, const
               "%s: one line: %s", what, p->err);
 }
 
-static void wait_for(const char *path) {
+static int64_t size_of(const char *path) {
+    struct stat s;
+    return stat(path, &s) ? 0 : (int64_t)s.st_size;
+}
+
+static void wait_for_more(const char *path, int64_t than) { /* bytes */
     for (int i = 0; i < 3000; i++) {
-        uint8_t *bytes = NULL;
-        size_t n = 0;
-        if (kp_file_exists(path) && !kp_file_read(path, &bytes, &n, NULL) && n > 0) {
-            free(bytes);
-            return;
-        }
-        free(bytes);
+        if (size_of(path) > than) return;
         nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
     }
-    cr_assert(0, "%s does not appear", path);
+    cr_assert(0, "%s does not appear, or grow", path);
 }
+
+static void wait_for(const char *path) { wait_for_more(path, 0); }
 
 /* Names of the checkpoints, oldest first, once there are `least`; yours to free. */
 static char **wait_for_checkpoints(const char *folder, int least, int *n) {
@@ -145,17 +146,11 @@ Test(train, signals_to_the_whole_group_leave_the_workers_alone) {
     }
 }
 
-static int64_t size_of(const char *path) {
-    struct stat s;
-    return stat(path, &s) ? 0 : (int64_t)s.st_size;
-}
-
 Test(train, events_stay_while_they_are_off) {
     static const char events[] = "a/events.out.tfevents.kappa", metrics[] = "a/metrics.csv";
     program_running r = PROGRAM_START("train", SMALL, "run.dir=a", "train.agent_steps=2000",
                                       "log.tensorboard=true");
-    for (int i = 0; i < 3000 && size_of(events) <= 2000; i++)
-        nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+    wait_for_more(events, 2000);
     kill(r.pid, SIGTERM);
     cr_assert_eq(program_end(r)->code, 85);
     const int64_t rows = size_of(metrics);
@@ -164,8 +159,7 @@ Test(train, events_stay_while_they_are_off) {
     cr_assert_eq(kp_file_read(events, &before, &n_before, NULL), KP_OK);
     cr_assert_gt(n_before, 2000);
     r = PROGRAM_START("resume", "a", "log.tensorboard=false");
-    for (int i = 0; i < 3000 && size_of(metrics) <= rows; i++)
-        nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+    wait_for_more(metrics, rows);
     kill(r.pid, SIGTERM);
     cr_assert_eq(program_end(r)->code, 85);
     cr_assert_eq(PROGRAM("resume", "a")->code, 0);

@@ -64,10 +64,11 @@ static kp_status cpu_alloc(void *impl, void **memory, size_t bytes, const char *
     size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : PAGE,
            colour = COLOUR * (size_t)(c->n_allocated++ % (PAGE / COLOUR));
     void *pages = NULL;
-    if (bytes >= MUCH && (int64_t)bytes > kp_memory_available())
+    const int64_t there = bytes >= MUCH ? kp_memory_available() : INT64_MAX;
+    if ((int64_t)bytes > there)
         return kp_fail(err, KP_BAD_CONFIG,
                        "%s: %.2f GiB of host memory asked for, %.2f are available", what,
-                       (double)bytes / (1 << 30), (double)kp_memory_available() / (1 << 30));
+                       (double)bytes / (1 << 30), (double)there / (1 << 30));
     if (posix_memalign(&pages, align, colour + bytes))
         return kp_fail(err, KP_BAD_CONFIG, "%s: %.1f MB of host memory asked for, not available",
                        what, (double)bytes * 1e-6);
@@ -169,8 +170,7 @@ static int take(share *shares, int T, int thread, int64_t total, int together, i
                        atomic_load_explicit(&shares[whose].next, memory_order_relaxed);
         if (left <= 0) continue;
         int64_t most = T == 1 ? left : left - left / 4, n = together && i == 0 ? most : 1;
-        int64_t k = first +
-                    atomic_fetch_add_explicit(&shares[whose].next, n, memory_order_relaxed);
+        int64_t k = first + atomic_fetch_add_explicit(&shares[whose].next, n, memory_order_relaxed);
         if (k >= last) continue;
         *begin = k;
         *end = k + n < last ? k + n : last;
