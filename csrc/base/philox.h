@@ -49,6 +49,9 @@ KP_HD kp_philox_block kp_philox(uint64_t seed, uint32_t stream, uint64_t counter
 /* [0, 1), 24 bits: exact in float, never 1. */
 KP_HD float kp_uniform(uint32_t x) { return (float)(x >> 8) * 0x1p-24f; }
 
+/* [-bound, bound): what initialisers draw. */
+KP_HD float kp_uniform_within(uint32_t x, float bound) { return (2.0f * kp_uniform(x) - 1.0f) * bound; }
+
 /* 0 .. n - 1 from 64 random bits by multiplication; the bias is below n / 2^64. */
 KP_HD uint64_t kp_below(uint32_t hi, uint32_t lo, uint64_t n) {
     return (uint64_t)(((unsigned __int128)((uint64_t)hi << 32 | lo) * n) >> 64);

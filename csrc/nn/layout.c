@@ -51,8 +51,8 @@ void kp_layout_init(const kp_layout *l, uint64_t seed, float *member) {
             kp_philox_block b = kp_philox(seed, KP_STREAM_INIT,
                                           (uint64_t)i << 40 | (uint64_t)e / 4);
             for (int64_t k = e; k < e + 4 && k < t->count; k++)
-                member[t->offset + kp_tensor_at(t, k)] = (2.0f * kp_uniform(b.x[k - e]) - 1.0f) *
-                                                         t->init_bound;
+                member[t->offset + kp_tensor_at(t, k)] = kp_uniform_within(b.x[k - e],
+                                                                           t->init_bound);
         }
     }
 }

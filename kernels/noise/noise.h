@@ -77,7 +77,7 @@ KP_HD float kp_noise_hash(const kp_noise_args *a, int64_t step, int tensor, int6
 }
 
 KP_HD float kp_noise_initial(uint32_t word, const kp_noise_tensor *t) {
-    return (2.0f * kp_uniform(word) - 1.0f) * t->init_bound + t->init_value;
+    return kp_uniform_within(word, t->init_bound) + t->init_value;
 }
 
 KP_HD float kp_noise_hash_at(const kp_noise_args *a, int64_t step, int tensor, int out, int column) {

@@ -108,7 +108,7 @@ KP_HD void kp_units_draw(const kp_units_net *u, kp_units_method method, int memb
                                         (uint64_t)method << 62 | (uint64_t)n << 20 | (uint64_t)j / 4);
     const uint32_t word = j & 2 ? (j & 1 ? b.x[3] : b.x[2]) : j & 1 ? b.x[1] : b.x[0];
     kp_units_put(u, member * s->N + s->weight[l] + (int64_t)j * s->row[l] + o,
-                 (2.0f * kp_uniform(word) - 1.0f) * u->init_bound[l],
+                 kp_uniform_within(word, u->init_bound[l]),
                  kp_units_bound(u, member, s->tensor[l]));
 }
 
